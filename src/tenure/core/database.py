@@ -1,0 +1,109 @@
+"""The project's relational database: SQLite beside the project by default, PostgreSQL by URL.
+
+Enters: a database URL and the tables that a stage declares on `metadata`. Leaves: a SQLAlchemy engine on which those
+tables exist. Invariant: what a transaction committed survives a kill and a power cut (WAL with `synchronous=FULL`), and
+a writer takes the lock when its transaction begins, so two writers wait for each other instead of failing half way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from tenure.core.errors import ConfigError, StateError
+from tenure.core.extras import require
+
+__all__ = ["metadata", "open_database", "utc_now_column"]
+
+metadata = sa.MetaData()
+BUSY_SECONDS = 30
+
+
+def utc_now_column(name: str) -> sa.Column[Any]:
+    """A column for a UTC instant, stored as ISO 8601 text with microseconds so that text order is time order.
+
+    Examples
+    --------
+    >>> utc_now_column("created_at").type.length
+    32
+    """
+    return sa.Column(name, sa.String(32), nullable=False)
+
+
+def open_database(url: str, *, root: Path | None = None) -> Engine:
+    """Open the database and create the tables that are missing.
+
+    Parameters
+    ----------
+    url : str
+        `sqlite:///relative/or/absolute.db` or `postgresql+psycopg://user@host/name`.
+    root : Path, optional
+        Folder that a relative SQLite path starts from.
+
+    Raises
+    ------
+    ConfigError
+        The URL is not understood or names another database system.
+    StateError
+        The database cannot be reached.
+
+    Examples
+    --------
+    >>> engine = open_database("sqlite://")
+    >>> engine.dialect.name
+    'sqlite'
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError(f"{url!r} is not a database URL.", hint='Use "sqlite:///.tenure/tenure.db".') from None
+    engine = _connect(parsed, root)
+    try:
+        metadata.create_all(engine)
+    except SQLAlchemyError as error:
+        shown = parsed.render_as_string(hide_password=True)
+        raise StateError(
+            f"The database {shown} cannot be used: {getattr(error, 'orig', error)}.",
+            hint="Check that it runs, that the path is writable and that the name and password are right.",
+        ) from error
+    return engine
+
+
+def _connect(url: URL, root: Path | None) -> Engine:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(url, root)
+    if backend == "postgresql":
+        require("psycopg")
+        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    raise ConfigError(
+        f"The database system {backend!r} is not supported. Known: sqlite, postgresql.",
+        hint='Set [project] database to "sqlite:///…" or "postgresql+psycopg://…".',
+    )
+
+
+def _sqlite(url: URL, root: Path | None) -> Engine:
+    if url.database and url.database != ":memory:":
+        path = Path(root or ".") / url.database
+        path.parent.mkdir(parents=True, exist_ok=True)
+        url = url.set(database=str(path))
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _durable)
+    event.listen(engine, "begin", _take_write_lock)
+    return engine
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver must not open transactions behind SQLAlchemy's back
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _take_write_lock(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

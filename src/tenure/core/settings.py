@@ -1,0 +1,247 @@
+"""What `tenure.toml` may say: one frozen, typed model per section.
+
+These are the only pydantic models outside HTTP. Durations are `timedelta`, instants are UTC; a field's description is
+what the configuration page and the written `tenure.toml` show.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from tenure.core.time import format_duration, format_instant, parse_duration, parse_instant, parse_timezone
+
+__all__ = [
+    "OPS",
+    "VALUE_OPS",
+    "WINDOW_OPS",
+    "ActiveSettings",
+    "AuditSettings",
+    "ChurnSettings",
+    "ContractSettings",
+    "CustomersSettings",
+    "EventSettings",
+    "ExpirySettings",
+    "FeatureSettings",
+    "ModelSettings",
+    "ProjectSettings",
+    "RuntimeSettings",
+    "Section",
+    "TableSettings",
+    "ValueSettings",
+]
+
+Op = Literal[
+    "count", "sum", "mean", "min", "max", "std", "active_days", "first", "last",
+    "days_since_first", "days_since_last", "mean_gap", "relative_recency",
+]  # fmt: skip
+OPS: tuple[str, ...] = Op.__args__  # type: ignore[attr-defined]
+VALUE_OPS = frozenset({"sum", "mean", "min", "max", "std", "first", "last"})
+WINDOW_OPS = VALUE_OPS | {"count", "active_days"}
+
+
+def _span(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _instant(value: Any) -> Any:
+    return parse_instant(value) if isinstance(value, str | date) else value
+
+
+def _positive_span(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError(f"{format_duration(value)!r} is not longer than nothing")
+    return value
+
+
+_AS_SPAN = PlainSerializer(format_duration, return_type=str)
+Span = Annotated[timedelta, BeforeValidator(_span), _AS_SPAN]
+Window = Annotated[timedelta, BeforeValidator(lambda v: _positive_span(_span(v))), _AS_SPAN]
+Instant = Annotated[datetime, BeforeValidator(_instant), PlainSerializer(format_instant, return_type=str)]
+EventName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProjectSettings(Section):
+    """Who the project is and where its state lives."""
+
+    name: str = Field("project", description="name shown in reports and in the registry")
+    timezone: str = Field("UTC", description="IANA zone in which times without an offset are read")
+    database: str = Field(
+        "sqlite:///.tenure/tenure.db", description="registry, scores and audit: sqlite:/// path or postgresql+psycopg:// URL"
+    )
+
+    @model_validator(mode="after")
+    def _known_zone(self) -> Self:
+        parse_timezone(self.timezone)
+        return self
+
+
+class SourceSettings(Section):
+    """Where rows come from."""
+
+    path: str = Field(description="a file, a glob, or a database URL together with table")
+    table: str | None = Field(None, description="table to read when path is a database URL")
+    where: str | None = Field(None, description="SQL condition on the source's own columns; other rows are not read")
+
+
+class CustomersSettings(SourceSettings):
+    """The optional customers table."""
+
+    id: str = Field(description="column with the customer's id")
+    since: str | None = Field(None, description="column with the time the customer joined; gives tenure_days")
+    attributes: tuple[str, ...] = Field((), description="columns that become features as of the cutoff")
+    known_at: str | None = Field(None, description="column with the time from which a row was known")
+
+
+class EventSettings(SourceSettings):
+    """One event type."""
+
+    customer: str = Field("customer_id", description="column with the customer's id")
+    time: str = Field("time", description="column with the time the event happened")
+    recorded: str | None = Field(None, description="column with the time the event became known")
+    id: str | None = Field(None, description="column with the event's id; the same id twice is a duplicate")
+    lines: bool = Field(False, description="rows that share an id are lines of one event; values are summed")
+    type: str | None = Field(None, description="column with the event's type when one source holds several")
+    type_is: str | None = Field(None, description="content of the type column for this event; default: the section's name")
+    values: tuple[str, ...] = Field((), description="numeric columns")
+    categories: tuple[str, ...] = Field((), description="text columns that features may be split by")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.lines and self.id is None:
+            raise ValueError("lines = true needs id: the column that the lines of one event share")
+        if self.type_is is not None and self.type is None:
+            raise ValueError("type_is needs type: the column that holds it")
+        return self
+
+
+class TableSettings(SourceSettings):
+    """A plain customer table with a label, in place of events."""
+
+    id: str | None = Field(None, description="column with the customer's id; default: the row number")
+    label: str = Field(description="column with the label")
+    positive: str | int | float | bool = Field(description="the label's value that means churned")
+    time: str | None = Field(None, description="column with the time a row speaks for; splits are then by time")
+    ignore: tuple[str, ...] = Field((), description="columns that are no features")
+
+
+class ActiveSettings(Section):
+    """Who is at risk at a cutoff."""
+
+    events: tuple[EventName, ...] = Field((), description="event types that count as activity; default: all but the churn event")
+    within: Window = Field(timedelta(days=56), description="the last active day lies at most this far back")
+    at_least: int = Field(1, ge=1, description="active days so far")
+
+
+class ExpirySettings(SourceSettings):
+    """Subscription periods whose end without renewal is churn."""
+
+    customer: str = Field("customer_id", description="column with the customer's id")
+    start: str = Field(description="column with the period's start")
+    end: str = Field(description="column with the period's end")
+    grace: Span = Field(timedelta(days=30), description="a period that starts within this after the end is a renewal")
+
+
+class ChurnSettings(Section):
+    """What leaving means. Exactly one of event, inactivity, expiry."""
+
+    event: EventName | None = Field(None, description="churn is an event of this type inside the judged span")
+    inactivity: tuple[EventName, ...] = Field((), description="churn is no event of these types inside the judged span")
+    expiry: ExpirySettings | None = Field(None, description="churn is a subscription end without renewal")
+    horizon: Window = Field(description="length of the judged span")
+    gap: Span = Field(timedelta(0), description="time between the cutoff and the judged span")
+    active: ActiveSettings = Field(ActiveSettings(), description="who is at risk at a cutoff")
+    every: Window | None = Field(None, description="distance between cutoffs; default: the horizon")
+    train: tuple[Instant, ...] = Field((), description="explicit training cutoffs; default: chosen")
+    test: tuple[Instant, ...] = Field((), description="explicit test cutoffs; default: the last matured one")
+
+    @model_validator(mode="after")
+    def _one_definition(self) -> Self:
+        given = [name for name in ("event", "inactivity", "expiry") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of event, inactivity, expiry (given: {', '.join(given) or 'none'})")
+        if self.gap < timedelta(0):
+            raise ValueError("gap must not be negative")
+        return self
+
+
+class FeatureSettings(Section):
+    """One block of features over one event type."""
+
+    event: EventName = Field(description="event type")
+    value: str | None = Field(None, description="value column; omitted: the events themselves")
+    ops: tuple[Op, ...] = Field(min_length=1, description="operations: " + " ".join(OPS))
+    windows: tuple[Window, ...] = Field((), description="windows before the cutoff; omitted: all history")
+    trends: tuple[tuple[Window, Window], ...] = Field((), description="pairs of windows whose values are divided")
+    by: str | None = Field(None, description="category column: one feature per frequent value")
+    top: int = Field(5, ge=1, le=100, description="how many of the category's most frequent values")
+
+    @model_validator(mode="after")
+    def _value_given(self) -> Self:
+        needing = sorted(VALUE_OPS.intersection(self.ops))
+        if needing and self.value is None:
+            raise ValueError(f"ops {', '.join(needing)} need value: a numeric column of the event")
+        return self
+
+
+class ModelSettings(Section):
+    """Which model is trained, and how."""
+
+    family: str = Field("xgboost", description="model family: xgboost or logistic")
+    fallback: str | None = Field("logistic", description="second family, trained and judged beside the first; none: omit")
+    calibrate: Literal["auto", "none", "sigmoid", "isotonic"] = Field(
+        "auto", description="calibration: auto keeps it only where it lowers out-of-fold log loss"
+    )
+    seed: int = Field(0, ge=0, description="seed of everything random in training")
+
+
+class ValueSettings(Section):
+    """What a customer is worth and what contacting costs, in one currency."""
+
+    clv: float | str = Field(600.0, description="value of a kept customer: an amount or a customer attribute's name")
+    contact_cost: float = Field(10.0, ge=0, description="cost of one contact")
+    incentive_cost: float = Field(0.0, ge=0, description="cost of the incentive, paid to everyone who would have stayed too")
+    save_rate: float | tuple[float, float] = Field(0.3, description="share of contacted churners who stay: number or [low, high]")
+    capacity: int | None = Field(None, ge=0, description="contacts per batch; omit for no limit")
+
+    @property
+    def save_rates(self) -> tuple[float, float]:
+        """The save rate as a range (low, high)."""
+        rate = self.save_rate
+        return rate if isinstance(rate, tuple) else (rate, rate)
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        low, high = self.save_rates
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"save_rate must satisfy 0 < low <= high <= 1, not {self.save_rate}")
+        if isinstance(self.clv, float) and not self.clv > self.incentive_cost:
+            raise ValueError(f"clv ({self.clv}) must exceed incentive_cost ({self.incentive_cost}), or no contact can pay")
+        return self
+
+
+class ContractSettings(Section):
+    """How many bad rows are tolerated."""
+
+    max_rejects: float = Field(0.01, ge=0, le=1, description="share of bad rows of a source that stops the run")
+
+
+class AuditSettings(Section):
+    """What the leakage audit lets pass."""
+
+    allow: tuple[str, ...] = Field((), description="features that you have checked and that the audit shall let pass")
+
+
+class RuntimeSettings(Section):
+    """What this machine may spend."""
+
+    memory: str = Field("4GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="memory limit of the query engine; beyond it spills to disk")
+    threads: int | None = Field(None, ge=1, description="threads; default: all cores")
