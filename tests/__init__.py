@@ -1,0 +1,1 @@
+"""The tests, one folder per stage; `architecture/` holds the rules that the code itself must keep."""

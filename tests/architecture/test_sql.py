@@ -1,0 +1,175 @@
+"""Values and names enter SQL only bound or quoted.
+
+The rule. Where a string is SQL, everything put into it must be one of
+
+- a call to a function that quotes (`QUOTING`) or that can only give a number (`NUMERIC`), or a number's format (`:d`);
+- SQL itself: a name, attribute or call whose last name is `sql` or ends with `_sql`, or `", ".join(…)` over such;
+- a choice between two of these.
+
+A string is SQL where it begins with an SQL keyword in capitals, where it is handed to a method that runs SQL, where it
+is kept under a name that ends with `_sql`, or where a function of such a name returns it. So the name carries the
+promise, and every place that gives such a name its value is held to it. Forbidden, though it works until a customer is
+called O'Brien:
+
+    connection.execute(f"SELECT * FROM events WHERE customer_id = '{customer}'")
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from tests.architecture.tree import Function, Module, called_name, functions, last_name, plant, source_modules
+
+QUOTING = {"quote_identifier", "quote_literal", "quote_path"}
+NUMERIC = {"int", "float", "len"}
+RUNS_SQL = {"exec_driver_sql", "execute", "executemany", "executescript", "raw_sql", "read_sql", "sql", "text"}
+KEYWORD = re.compile(
+    r"\s*(ALTER|ATTACH|CALL|COPY|CREATE|DELETE|DESCRIBE|DROP|EXPLAIN|FROM|INSERT|INSTALL|LOAD|MERGE|PRAGMA|SELECT|SET"
+    r"|TRUNCATE|UPDATE|VACUUM|VALUES|WITH)\s"
+)
+
+
+def unquoted_sql(modules: Iterable[Module]) -> list[str]:
+    return [
+        f"{module.at(node)}: {ast.unparse(part)} enters SQL unquoted; use {', '.join(sorted(QUOTING))} or bind it."
+        for module in modules
+        for node in sql_strings(module.tree)
+        for part in parts(node)
+        if not is_safe(part)
+    ]
+
+
+def sql_strings(tree: ast.AST) -> Iterator[ast.expr]:
+    """Every expression that builds SQL, once."""
+    claimed = {id(node): node for node in promised_sql(tree) if is_built(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr) and is_built(node) and KEYWORD.match(leading_text(node)):
+            claimed[id(node)] = node
+    inner = {id(child) for node in claimed.values() for child in ast.walk(node) if child is not node}
+    return (node for key, node in claimed.items() if key not in inner)
+
+
+def promised_sql(tree: ast.AST) -> Iterator[ast.expr]:
+    """Expressions whose place says that they are SQL."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and called_name(node) in RUNS_SQL:
+            yield from node.args[:1]
+        if isinstance(node, ast.Assign) and any(names_sql(target) for target in node.targets):
+            yield node.value
+        if isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value and names_sql(node.target):
+            yield node.value
+        if isinstance(node, ast.keyword) and node.arg and is_sql_name(node.arg):
+            yield node.value
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_sql_name(node.name):
+            yield from returned(node)
+
+
+def returned(function: Function) -> Iterator[ast.expr]:
+    nested = {node for inner in functions(function) if inner is not function for node in ast.walk(inner)}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return) and node.value and node not in nested:
+            yield node.value
+
+
+def is_sql_name(name: str) -> bool:
+    return name == "sql" or name.endswith("_sql")
+
+
+def names_sql(node: ast.expr) -> bool:
+    return is_sql_name(last_name(node) or called_name(node))
+
+
+def is_built(node: ast.expr) -> bool:
+    """Whether the string is put together here: an f-string, `+`, `%`, `.format` or `.join`."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Attribute) and node.func.attr in {"format", "join"}
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod))
+
+
+def leading_text(node: ast.expr) -> str:
+    """The constant text that a built string begins with."""
+    if isinstance(node, ast.JoinedStr):
+        return leading_text(node.values[0]) if node.values else ""
+    if isinstance(node, ast.BinOp):
+        return leading_text(node.left)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return leading_text(node.func.value)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def parts(node: ast.expr) -> list[ast.expr]:
+    """What is put into a built string."""
+    if isinstance(node, ast.JoinedStr):
+        return [value for value in node.values if isinstance(value, ast.FormattedValue)]
+    if isinstance(node, ast.BinOp):
+        return [node.left, *(node.right.elts if isinstance(node.right, ast.Tuple) else [node.right])]
+    if isinstance(node, ast.Call) and called_name(node) == "join":
+        return [joined for argument in node.args for joined in elements(argument)]
+    return [*node.args, *(k.value for k in node.keywords)] if isinstance(node, ast.Call) else []
+
+
+def elements(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp):
+        return [node.elt]
+    return node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else [node]
+
+
+def is_safe(node: ast.expr) -> bool:
+    if isinstance(node, ast.FormattedValue):
+        return is_number_format(node.format_spec) or is_safe(node.value)
+    if isinstance(node, ast.IfExp):
+        return is_safe(node.body) and is_safe(node.orelse)
+    if isinstance(node, ast.Starred):
+        return is_safe(node.value)
+    if isinstance(node, ast.Constant) or names_sql(node) or called_name(node) in QUOTING | NUMERIC:
+        return True
+    return is_built(node) and all(is_safe(part) for part in parts(node))
+
+
+def is_number_format(spec: ast.expr | None) -> bool:
+    return isinstance(spec, ast.JoinedStr) and leading_text(spec) in {"d", "f", "g"}
+
+
+def test_nothing_enters_sql_unquoted() -> None:
+    assert unquoted_sql(source_modules()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "connection.execute(f\"SELECT * FROM events WHERE customer_id = '{customer}'\")",
+        "query = f'SELECT * FROM {table}'",
+        "query = 'SELECT * FROM ' + table",
+        "query = 'SELECT * FROM %s' % table",
+        "query = 'SELECT * FROM {}'.format(table)",
+        "duckdb.sql(f'{verb} everything')",
+        "where_sql = f'time < {cutoff}'",
+        "def where_sql(cutoff):\n    return f'time < {cutoff}'",
+        "query = f\"SELECT {', '.join(columns)} FROM events\"",
+        "query = f\"SELECT {', '.join(f'{c}' for c in columns)} FROM events\"",
+        "run(events_sql=f'FROM {table}')",
+        "query = f'SELECT 1 LIMIT {n:>10}'",
+    ],
+)
+def test_unquoted_sql_is_found(text: str) -> None:
+    assert len(unquoted_sql([plant("tenure.source.files", text)])) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "connection.execute('SELECT * FROM events WHERE customer_id = ?', [customer])",
+        "query = f'SELECT * FROM {quote_identifier(table)} LIMIT {limit:d}'",
+        "query = f\"SELECT {', '.join(quote_identifier(c) for c in columns)} FROM {events_sql}\"",
+        "where_sql = f'time < {core.quote_literal(cutoff)}' if cutoff else ''",
+        "query = f'SELECT * FROM ({self.events_sql}) WHERE {window_sql(window)}'",
+        "message = f'{count} rows were rejected: {reason}'",
+        "message = f'Select a column from {columns}'",
+    ],
+)
+def test_quoted_sql_and_prose_are_left_alone(text: str) -> None:
+    assert unquoted_sql([plant("tenure.source.files", text)]) == []
