@@ -1,0 +1,1 @@
+"""Learning from training frames: splits, encoders, families, calibration, evaluation, versions and their registry."""
