@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 
-from tests.architecture.tree import PACKAGE, ROOT, Module, plant, source_modules
+from tests.architecture.tree import PACKAGE, ROOT, Module, expect_none, plant, source_modules
 
 # The journey. Stages on one line are neighbours and do not know each other.
 STAGES = (
@@ -184,8 +184,8 @@ def undeclared_imports(modules: Iterable[Module]) -> list[str]:
 
 
 def test_every_folder_is_a_stage() -> None:
-    assert unknown_stages(source_modules()) == []
-    assert missing_inits(source_modules()) == []
+    expect_none(unknown_stages(source_modules()))
+    expect_none(missing_inits(source_modules()))
 
 
 def test_a_folder_that_is_no_stage_is_found() -> None:
@@ -195,7 +195,7 @@ def test_a_folder_that_is_no_stage_is_found() -> None:
 
 
 def test_imports_follow_the_journey() -> None:
-    assert backward_imports(source_modules()) == []
+    expect_none(backward_imports(source_modules()))
 
 
 def test_an_import_against_the_journey_is_found() -> None:
@@ -216,7 +216,7 @@ def test_an_import_against_the_journey_is_found() -> None:
 
 
 def test_nothing_imports_in_a_circle() -> None:
-    assert cycles(source_modules()) == []
+    expect_none(cycles(source_modules()))
 
 
 def test_a_circle_is_found() -> None:
@@ -232,8 +232,8 @@ def test_a_circle_is_found() -> None:
 
 
 def test_only_optional_packages_are_imported_late() -> None:
-    assert late_imports(source_modules()) == []
-    assert imports_by_name(source_modules()) == []
+    expect_none(late_imports(source_modules()))
+    expect_none(imports_by_name(source_modules()))
 
 
 def test_a_late_import_is_found() -> None:
@@ -263,7 +263,7 @@ def test_an_import_by_name_is_found() -> None:
 
 
 def test_every_package_used_is_declared() -> None:
-    assert undeclared_imports(source_modules()) == []
+    expect_none(undeclared_imports(source_modules()))
     assert {extra: declared(extra) for extra in OPTIONAL.values() if not declared(extra)} == {}
 
 

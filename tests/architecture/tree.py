@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PACKAGE = "tenure"
@@ -68,6 +70,12 @@ def plant(name: str, text: str = "", *, package: bool = False) -> Module:
     parts = name.split(".")
     path = Path(*parts, "__init__.py") if package else Path(*parts).with_suffix(".py")
     return Module(name, SOURCE / path, text, ast.parse(text))
+
+
+def expect_none(violations: list[str]) -> None:
+    """Fail with every violation on a line of its own."""
+    if violations:
+        pytest.fail("\n".join(violations), pytrace=False)
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:

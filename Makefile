@@ -1,0 +1,90 @@
+# The same words here, on a laptop and in continuous integration. `make help` lists them.
+#
+# Every target brings what it needs: the first call makes an environment from $(PYTHON) and installs into it, later calls
+# refresh it only when pyproject.toml changed. Nothing needs root, and nothing but the package index is asked.
+
+PYTHON ?= python3
+SCALE ?= 0.01
+SOAK_ROUNDS ?= 5
+DEMO ?=
+
+# Two environments: developers get every extra and the tools; the demo gets exactly what a user gets, so that it proves
+# that nothing is missing from the dependencies.
+VENV := .venv
+DEMO_VENV := .venv-demo
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_READY := $(DEMO_VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types architecture bench docs soak clean
+
+help:
+	@echo "make demo    the whole journey on demonstration data, in an environment of its own"
+	@echo "make check   lint, format, types and architecture; under a minute once installed"
+	@echo "make test    every test and every documented example, in random order"
+	@echo "make bench   every benchmark at a small scale (SCALE=1 for the full one)"
+	@echo "make docs    links, documented names and every example in the documents"
+	@echo "make soak    the property tests with many more examples (SOAK_ROUNDS=5)"
+	@echo "make clean   remove environments, caches and build products"
+	@echo "PYTHON=python3.12 chooses the interpreter (3.11 or newer)."
+
+# What an interpreter lacks is said before anything is installed with it.
+define new_environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "tenure needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)" >&2; \
+  echo "Name another interpreter: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+  echo "'$(PYTHON)' cannot make environments: its venv module is missing." >&2; \
+  echo "On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+$(PYTHON) -m venv $(1)
+endef
+
+$(READY): pyproject.toml
+	$(call new_environment,$(VENV))
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	@touch $@
+
+$(DEMO_READY): pyproject.toml
+	$(call new_environment,$(DEMO_VENV))
+	$(DEMO_VENV)/bin/python -m pip install --quiet --editable ".[demo]"
+	@touch $@
+
+demo: $(DEMO_READY)
+	$(DEMO_VENV)/bin/tenure demo $(DEMO)
+
+test: $(READY)
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: $(READY)
+	@$(MAKE) --no-print-directory -j 2 lint types architecture
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY)
+	$(BIN)/mypy
+
+architecture: $(READY)
+	$(BIN)/pytest --quiet tests/architecture
+
+bench: $(READY)
+	@set -e; for bench in bench/[!_]*.py; do \
+	  test -e "$$bench" || { echo "There is no benchmark in bench/." >&2; exit 1; }; \
+	  echo "== $$bench --scale $(SCALE)"; $(BIN)/python "$$bench" --scale $(SCALE); \
+	done
+
+docs: $(READY)
+	$(BIN)/pytest --quiet tests/architecture/test_docs.py src docs README.md
+
+soak: $(READY)
+	@set -e; for round in $$(seq $(SOAK_ROUNDS)); do \
+	  echo "== round $$round of $(SOAK_ROUNDS)"; \
+	  HYPOTHESIS_PROFILE=soak $(BIN)/pytest --quiet -n 2 --timeout 1800 -m hypothesis tests; \
+	done
+
+clean:
+	rm -rf $(VENV) $(DEMO_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
