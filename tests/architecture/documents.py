@@ -48,6 +48,10 @@ class Page:
         """Everything in backticks."""
         return set(CODE_SPAN.findall(self.prose))
 
+    def blocks(self, language: str) -> list[str]:
+        """The code blocks of one language."""
+        return re.findall(rf"^```{language}\n(.*?)^```", self.text, re.MULTILINE | re.DOTALL)
+
     @cached_property
     def commands(self) -> set[str]:
         """Verbs of `tenure` that the code blocks use."""
@@ -69,23 +73,6 @@ def read_pages(root: Path = ROOT) -> list[Page]:
     """Every page that the project hands to a reader."""
     paths = [*sorted(root.glob("*.md")), *sorted((root / "docs").rglob("*.md"))]
     return [Page(path, path.read_text(encoding="utf-8")) for path in paths]
-
-
-def broken_links(pages: list[Page]) -> list[str]:
-    """Links between pages that lead nowhere; links out of the project are left to the reader."""
-    known = {page.path.resolve(): page for page in pages}
-    found = []
-    for page in pages:
-        for link in page.links:
-            target, _, anchor = link.partition("#")
-            if re.match(r"[a-z]+:", target):
-                continue
-            path = (page.path.parent / target).resolve() if target else page.path.resolve()
-            if not path.exists():
-                found.append(f"{page.path.name} links to {link}, and there is no such file.")
-            elif anchor and path in known and anchor not in known[path].anchors:
-                found.append(f"{page.path.name} links to {link}, and there is no such heading.")
-    return found
 
 
 @dataclass(frozen=True)
