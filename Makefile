@@ -58,7 +58,7 @@ test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)
-	@$(MAKE) --no-print-directory -j 2 lint types architecture
+	@$(MAKE) --no-print-directory --keep-going -j 2 lint types architecture
 
 lint: $(READY)
 	$(BIN)/ruff check
