@@ -36,7 +36,7 @@ def instant(time: datetime) -> ir.TimestampScalar:
 
     Examples
     --------
-    >>> str(ibis.duckdb.connect().execute(instant(datetime(2026, 1, 31, 12, 0, 0, 1, UTC))))
+    >>> str(ibis.duckdb.connect().to_pyarrow(instant(datetime(2026, 1, 31, 12, 0, 0, 1, UTC))).as_py())
     '2026-01-31 12:00:00.000001'
     """
     text = time.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
@@ -55,8 +55,9 @@ def known(events: ir.Table, cutoff: datetime) -> ir.Table:
 
     Examples
     --------
-    >>> table = ibis.memtable({"time": [datetime(2026, 1, 1), datetime(2026, 1, 2)]})
-    >>> int(known(table, datetime(2026, 1, 2, tzinfo=UTC)).count().execute())
+    >>> import pyarrow as pa
+    >>> table = ibis.memtable(pa.table({"time": [datetime(2026, 1, 1), datetime(2026, 1, 2)]}))
+    >>> known(table, datetime(2026, 1, 2, tzinfo=UTC)).count().to_pyarrow().as_py()
     1
     """
     at = instant(cutoff)
@@ -72,7 +73,7 @@ def days_between(later: ir.TimestampValue, earlier: ir.TimestampValue) -> ir.Flo
     Examples
     --------
     >>> span = days_between(instant(datetime(2026, 1, 3, tzinfo=UTC)), instant(datetime(2026, 1, 1, 12, tzinfo=UTC)))
-    >>> float(ibis.duckdb.connect().execute(span))
+    >>> ibis.duckdb.connect().to_pyarrow(span).as_py()
     1.5
     """
     return later.delta(earlier, unit="microsecond") / _DAY_MICROSECONDS
@@ -98,10 +99,13 @@ def event_features(events: ir.Table, features: Iterable[Feature], cutoff: dateti
 
     Examples
     --------
-    >>> table = ibis.memtable({"customer_id": ["a", "a"], "time": [datetime(2026, 1, 1), datetime(2026, 1, 20)]})
+    >>> import pyarrow as pa
+    >>> logins = pa.table({"customer_id": ["a", "a"], "time": [datetime(2026, 1, 1), datetime(2026, 1, 20)]})
     >>> weekly = Feature("login", "count", window=timedelta(days=7))
-    >>> int(event_features(table, [weekly], datetime(2026, 1, 22, tzinfo=UTC)).login_count_7d.execute()[0])
-    1
+    >>> event_features(
+    ...     ibis.memtable(logins), [weekly], datetime(2026, 1, 22, tzinfo=UTC)
+    ... ).login_count_7d.to_pyarrow().to_pylist()
+    [1]
     """
     features = tuple(features)
     visible = known(events, cutoff)
