@@ -22,7 +22,7 @@ import ibis.expr.types as ir
 from tenure.core.settings import ChurnSettings
 from tenure.features.compile import EVENTS, FIRST, LAST, instant, known
 
-__all__ = ["active_types", "activity", "at_risk", "churned", "judged_span", "matures_at"]
+__all__ = ["active_types", "activity", "at_risk", "churned", "judged_span", "lapses", "matures_at"]
 
 
 def judged_span(churn: ChurnSettings, cutoff: datetime) -> tuple[datetime, datetime]:
@@ -138,8 +138,8 @@ def churned(
     """
     start, end = (instant(edge) for edge in judged_span(churn, cutoff))
     if churn.expiry is not None:
-        lapses = _lapses(_given(periods), churn.expiry.grace)
-        seen = lapses.filter(lapses.end >= start, lapses.end < end)
+        ends = lapses(_given(periods), churn.expiry.grace)
+        seen = ends.filter(ends.end >= start, ends.end < end)
     else:
         judged = [events[name] for name in ((churn.event,) if churn.event else churn.inactivity)]
         inside = [table.filter(table.time >= start, table.time < end).select("customer_id") for table in judged]
@@ -151,7 +151,7 @@ def churned(
     )
 
 
-def _lapses(periods: ir.Table, grace: timedelta) -> ir.Table:
+def lapses(periods: ir.Table, grace: timedelta) -> ir.Table:
     """Period ends that no other period of the customer carries on: none ends later that starts within the grace."""
     other = periods.view()
     carried_on = [
