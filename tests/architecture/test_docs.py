@@ -1,4 +1,8 @@
-"""What the code offers is documented: names, errors, commands, settings."""
+"""What the code offers is documented: names, errors, commands, settings.
+
+A name in a module's `__all__` has a docstring whose parameters and errors are the real ones. Where the name is part of
+a border, because a package offers it to users or another stage imports it, the docstring also shows it at work.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -20,7 +24,17 @@ from pydantic import BaseModel, Field
 
 from tenure.core.config import Settings
 from tests.architecture.documents import Key, Page, read_pages, setting_keys
-from tests.architecture.tree import ROOT, called_name, expect_none, functions, last_name, source_modules
+from tests.architecture.tree import (
+    PACKAGE,
+    ROOT,
+    Module,
+    called_name,
+    expect_none,
+    functions,
+    last_name,
+    plant,
+    source_modules,
+)
 
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
 PARAMETER = re.compile(r"^([\w*][\w*, ]*?)(?: *:.*)?$")
@@ -32,6 +46,7 @@ class Exported:
 
     where: str
     thing: Any
+    at_border: bool = True
 
     @property
     def doc(self) -> str:
@@ -58,23 +73,45 @@ def offering_modules() -> list[ModuleType]:
     ]
 
 
-def exported(modules: Iterable[ModuleType]) -> Iterator[Exported]:
+def exported(modules: Iterable[ModuleType], border: frozenset[str]) -> Iterator[Exported]:
     """Every class and function that a module offers; constants and instances have no documentation of their own."""
     for module in modules:
         for name in module.__all__:
-            thing = getattr(module, name)
+            thing, where = getattr(module, name), f"{module.__name__}.{name}"
             if isinstance(thing, type) or inspect.isfunction(inspect.unwrap(thing) if callable(thing) else thing):
-                yield Exported(f"{module.__name__}.{name}", thing)
+                yield Exported(where, thing, at_border=hasattr(module, "__path__") or where in border)
+
+
+def border_names(modules: Iterable[Module]) -> frozenset[str]:
+    """Names that a module imports from a stage other than its own."""
+    return frozenset(
+        f"{node.module}.{alias.name}"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and node.module and stage_of(node.module) not in {"", module.stage}
+        for alias in node.names
+    )
+
+
+def stage_of(name: str) -> str:
+    package, _, rest = name.partition(".")
+    return rest.partition(".")[0] if package == PACKAGE else ""
+
+
+def everything_exported() -> list[Exported]:
+    return list(exported(offering_modules(), border_names(source_modules())))
 
 
 def undocumented(things: Iterable[Exported]) -> list[str]:
-    found = []
-    for thing in things:
-        if not thing.doc:
-            found.append(f"{thing.where} has no docstring.")
-        elif not thing.explains_itself and ">>> " not in section_text(thing.doc, "Examples"):
-            found.append(f"{thing.where} shows no example that can run.")
-    return found
+    return [f"{thing.where} has no docstring." for thing in things if not thing.doc]
+
+
+def not_shown_at_work(things: Iterable[Exported]) -> list[str]:
+    return [
+        f"{thing.where} shows no example that can run."
+        for thing in things
+        if thing.at_border and not thing.explains_itself and ">>> " not in section_text(thing.doc, "Examples")
+    ]
 
 
 def section_text(doc: str, title: str) -> str:
@@ -184,17 +221,23 @@ needs_command_line = pytest.mark.skipif(
 
 
 def test_everything_offered_is_documented() -> None:
-    things = list(exported(offering_modules()))
+    things = everything_exported()
     assert len(things) > 20
     expect_none(undocumented(things))
 
 
+def test_everything_at_a_border_is_shown_at_work() -> None:
+    things = everything_exported()
+    assert sum(thing.at_border for thing in things) > 10
+    expect_none(not_shown_at_work(things))
+
+
 def test_documented_parameters_are_the_real_ones() -> None:
-    expect_none(wrong_parameters(exported(offering_modules())))
+    expect_none(wrong_parameters(everything_exported()))
 
 
 def test_raised_errors_are_documented() -> None:
-    expect_none(unmentioned_errors(exported(offering_modules())))
+    expect_none(unmentioned_errors(everything_exported()))
 
 
 @needs_command_line
@@ -296,11 +339,29 @@ PLANTED = [Exported(thing.__name__, thing) for thing in THINGS]
 
 
 def test_missing_documentation_is_found() -> None:
-    assert undocumented(PLANTED) == [
-        "Quiet has no docstring.",
+    assert undocumented(PLANTED) == ["Quiet has no docstring."]
+
+
+def test_a_missing_example_is_found() -> None:
+    inside = [replace(thing, at_border=False) for thing in PLANTED]
+    assert not_shown_at_work(inside) == []
+    assert not_shown_at_work(PLANTED) == [
+        "Quiet shows no example that can run.",
         "Stack shows no example that can run.",
         "without_example shows no example that can run.",
     ]
+
+
+def test_the_border_is_what_other_stages_import() -> None:
+    modules = [
+        plant(
+            "tenure.model.train", "from tenure.core.time import hop\nfrom tenure.model.encode import Encoder\nimport re"
+        ),
+        plant("tenure.score.batch", "def f():\n    from tenure.model.train import train, Trained"),
+        plant("tenure", "from tenure.app.project import Project", package=True),
+    ]
+    names = {"tenure.core.time.hop", "tenure.model.train.train", "tenure.model.train.Trained"}
+    assert border_names(modules) == names | {"tenure.app.project.Project"}
 
 
 def test_a_renamed_parameter_is_found() -> None:
