@@ -1,0 +1,250 @@
+"""Feature columns become one matrix of float32, the same one for every model family.
+
+Enters: a table of raw features. Leaves: a column-major matrix in which numbers stay numbers, text is a code of the
+categories frozen at `fit`, and missing is NaN. Invariant: the labels have no part in it, and a row is encoded the same
+way alone or among millions, at training or years later; a value never seen becomes the code for "other", no error.
+
+A category is kept while it is among the `MAX_CATEGORIES` most frequent of its column and has at least `MIN_ROWS` rows;
+all others share the last code. So a column of ten thousand shop numbers costs no more than one of fifty, and how many
+values and rows were folded stands in the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tenure.core.errors import HistoryError, InputError, NotFoundError, did_you_mean
+from tenure.model.document import build, plain
+from tenure.model.protocol import Column, Matrix
+
+__all__ = ["MAX_CATEGORIES", "MIN_ROWS", "Dropped", "EncodedColumn", "Encoder"]
+
+MAX_CATEGORIES = 50
+MIN_ROWS = 10
+Values = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EncodedColumn:
+    """One column of the matrix and how it is made.
+
+    Parameters
+    ----------
+    name : str
+        Name of the feature.
+    kind : {"number", "category"}
+        Whether the matrix holds the value or a code.
+    categories : tuple of str
+        Value of each code, most frequent first; the code after the last one is "other". Empty for a number.
+    distinct : int
+        Different values at `fit`, missing not counted; 0 for a number.
+    folded_rows : int
+        Rows whose value became "other" at `fit`.
+    """
+
+    name: str
+    kind: Literal["number", "category"]
+    categories: tuple[str, ...] = ()
+    distinct: int = 0
+    folded_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A feature that the matrix leaves out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How a table of features becomes a matrix; made by `fit`, kept as JSON.
+
+    Parameters
+    ----------
+    columns : tuple of EncodedColumn
+        Columns of the matrix, in its order.
+    dropped : tuple of Dropped
+        Features that were given and carry nothing.
+
+    Examples
+    --------
+    >>> table = pa.table({"plan": ["a", "b", None] * 10, "spend": [1.5, None, 2.0] * 10, "site": ["x"] * 30})
+    >>> encoder = Encoder.fit(table)
+    >>> encoder.transform(pa.table({"plan": ["b", "new", None], "spend": [1, 2, None]})).tolist()
+    [[1.0, 1.0], [2.0, 2.0], [nan, nan]]
+    >>> encoder.dropped
+    (Dropped(name='site', reason="is always 'x'"),)
+    >>> Encoder.from_json(encoder.to_json()) == encoder
+    True
+    """
+
+    columns: tuple[EncodedColumn, ...]
+    dropped: tuple[Dropped, ...] = ()
+
+    @classmethod
+    def fit(cls, table: pa.Table, *, max_categories: int = MAX_CATEGORIES, min_rows: int = MIN_ROWS) -> Self:
+        """Freeze the categories of training rows and leave out what never varies.
+
+        Raises
+        ------
+        InputError
+            A column holds infinite values.
+        HistoryError
+            No column varies.
+        """
+        found = [_study(name, table.column(name), max_categories, min_rows) for name in table.column_names]
+        columns = tuple(entry for entry in found if isinstance(entry, EncodedColumn))
+        dropped = tuple(entry for entry in found if isinstance(entry, Dropped))
+        if not columns:
+            reasons = "; ".join(f"{entry.name} {entry.reason}" for entry in dropped[:5])
+            raise HistoryError(
+                f"None of the {len(dropped)} features tells customers apart ({reasons or 'none was given'}).",
+                hint="Declare features that differ between customers.",
+            )
+        return cls(columns, dropped)
+
+    @property
+    def layout(self) -> tuple[Column, ...]:
+        """What a model family has to know of the matrix."""
+        return tuple(Column(c.name, len(c.categories) + 1 if c.kind == "category" else 0) for c in self.columns)
+
+    def transform(self, table: pa.Table) -> Matrix:
+        """Encode rows: float32, column-major, shape (rows, columns).
+
+        Raises
+        ------
+        NotFoundError
+            A column is missing.
+        InputError
+            A column is of another kind than at `fit`, or holds infinite values.
+        """
+        matrix = np.empty((table.num_rows, len(self.columns)), dtype=np.float32, order="F")
+        for index, column in enumerate(self.columns):
+            if column.name not in table.column_names:
+                near = did_you_mean(column.name, table.column_names)
+                hint = "Give every feature that the model was trained on."
+                raise NotFoundError(f"There is no column {column.name!r}. {near}", hint=hint, column=column.name)
+            _encode(column, table.column(column.name), matrix[:, index])
+        return matrix
+
+    def to_json(self) -> dict[str, Any]:
+        """A document of plain values."""
+        document: dict[str, Any] = plain(self)
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_json` made.
+
+        Raises
+        ------
+        ArtifactError
+            The document is something else.
+        """
+        encoder: Self = build(cls, document, "encoder.json")
+        return encoder
+
+
+def _kind(kind: pa.DataType) -> Literal["number", "category", "unusable"]:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "category"
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return "number" if numeric or pa.types.is_decimal(kind) or pa.types.is_null(kind) else "unusable"
+
+
+def _study(name: str, values: pa.ChunkedArray, max_categories: int, min_rows: int) -> EncodedColumn | Dropped:
+    kind = _kind(values.type)
+    if kind == "number":
+        return _study_number(name, values)
+    if kind == "category":
+        return _study_category(name, values, max_categories, min_rows)
+    return Dropped(name, f"is of the type {values.type}, neither number nor text")
+
+
+def _study_number(name: str, values: pa.ChunkedArray) -> EncodedColumn | Dropped:
+    column = EncodedColumn(name, "number")
+    encoded = np.empty(len(values), dtype=np.float32)
+    _encode(column, values, encoded)
+    missing = np.isnan(encoded)
+    if missing.all():
+        return Dropped(name, "is always missing")
+    if not missing.any() and encoded.min() == encoded.max():
+        return Dropped(name, f"is always {encoded[0]:g}")
+    return column
+
+
+def _study_category(name: str, values: pa.ChunkedArray, max_categories: int, min_rows: int) -> EncodedColumn | Dropped:
+    counts = pc.value_counts(_text(values).drop_null())
+    table = sorted(zip(counts.field("counts").to_pylist(), counts.field("values").to_pylist(), strict=True), key=_often)
+    kept = tuple(text for rows, text in table[:max_categories] if rows >= min_rows)
+    known = sum(rows for rows, _ in table)
+    folded = known - sum(rows for rows, _ in table[: len(kept)])
+    if not table:
+        return Dropped(name, "is always missing")
+    if len(table) == 1 and known == len(values):
+        return Dropped(name, f"is always {table[0][1]!r}")
+    if not kept and known == len(values):
+        return Dropped(name, f"has {len(table):,} different values, none of them in {min_rows} rows or more")
+    return EncodedColumn(name, "category", kept, len(table), folded)
+
+
+def _often(entry: tuple[int, str]) -> tuple[int, str]:
+    rows, text = entry
+    return -rows, text
+
+
+def _encode(column: EncodedColumn, values: pa.ChunkedArray, out: Values) -> None:
+    kind = _kind(values.type)
+    if kind != column.kind and not pa.types.is_null(values.type):
+        raise InputError(
+            f"Column {column.name!r} is of the type {values.type}, and the model knows it as a {column.kind}.",
+            hint="Give the column as it was at training.",
+            column=column.name,
+        )
+    start = 0
+    for chunk in values.chunks:
+        part = out[start : start + len(chunk)]
+        if column.kind == "number":
+            _number(chunk, part)
+        else:
+            _code(column, chunk, part)
+        start += len(chunk)
+    infinite = int(np.isinf(out).sum())
+    if infinite:
+        raise InputError(
+            f"Column {column.name!r} holds {infinite:,} infinite values (or such beyond 3.4e38).",
+            hint="Correct them in the source, or leave them empty: missing values are understood.",
+            column=column.name,
+            count=infinite,
+        )
+
+
+def _number(chunk: pa.Array, out: Values) -> None:
+    kind = pa.float64() if pa.types.is_decimal(chunk.type) else pa.float32()
+    numbers = pc.cast(chunk, kind, safe=False)
+    with np.errstate(over="ignore"):
+        out[:] = numbers.to_numpy(zero_copy_only=False)  # a null becomes NaN
+
+
+def _code(column: EncodedColumn, chunk: pa.Array, out: Values) -> None:
+    texts = _text(chunk)
+    codes = pc.index_in(texts, value_set=pa.array(column.categories, texts.type))
+    out[:] = pc.fill_null(codes, len(column.categories)).to_numpy(zero_copy_only=False)
+    if texts.null_count:
+        out[np.asarray(texts.is_null())] = np.nan
+
+
+def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as `large_string`: it has every kernel, and no column is too long for it."""
+    return pc.cast(values, pa.large_string())
