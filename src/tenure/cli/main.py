@@ -1,0 +1,87 @@
+"""The program `tenure`: its verbs, its exit codes, and the one place where an error becomes a message.
+
+Exit codes: 0 done, 1 tenure's own failure or interrupted, 2 the user's input is wrong, 3 a check said no.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tenure.cli.output import console, emit_error
+from tenure.cli.simulate import simulate
+from tenure.core.errors import TenureError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="tenure",
+    help="From a business's own event log to the customers it is about to lose.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"tenure {version('tenure')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From a business's own event log to the customers it is about to lose."""
+
+
+for verb in (simulate,):
+    app.command()(verb)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program and return its exit code.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Default: those of the process.
+
+    Examples
+    --------
+    >>> main(["--version"])
+    tenure ...
+    0
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(args=arguments, prog_name="tenure")
+    except SystemExit as stop:  # the parser's own way to end, also after a usage error
+        return int(stop.code or 0)
+    except TenureError as error:
+        emit_error(error, as_json="--json" in arguments)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last place where a failure can still be explained
+        emit_error(_own_failure(error), as_json="--json" in arguments)
+        return 1
+    return 0
+
+
+def _own_failure(error: Exception) -> TenureError:
+    handle, name = tempfile.mkstemp(prefix="tenure-failure-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(error)))
+    return TenureError(
+        f"tenure itself failed: {type(error).__name__}: {error}",
+        hint=f"This is a defect of tenure, not of your input. Please report it with {Path(name)}.",
+    )
