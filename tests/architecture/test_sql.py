@@ -4,7 +4,8 @@ The rule. Where a string is SQL, everything put into it must be one of
 
 - a call to a function that quotes (`QUOTING`) or that can only give a number (`NUMERIC`), or a number's format (`:d`);
 - SQL itself: a name, attribute or call whose last name is `sql` or ends with `_sql`, or `", ".join(…)` over such;
-- a choice between two of these.
+- a choice between two of these;
+- a local name that the same function gives such values and no others.
 
 A string is SQL where it begins with an SQL keyword in capitals, where it is handed to a method that runs SQL, where it
 is kept under a name that ends with `_sql`, or where a function of such a name returns it. So the name carries the
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -42,29 +43,67 @@ KEYWORD = re.compile(
 )
 
 
+Scope = Mapping[str, Sequence[ast.expr | None]]
+
+
 def unquoted_sql(modules: Iterable[Module]) -> list[str]:
     return [
         f"{module.at(node)}: {ast.unparse(part)} enters SQL unquoted; use {', '.join(sorted(QUOTING))} or bind it."
         for module in modules
-        for node in sql_strings(module.tree)
+        for unit in units(module.tree)
+        for node in sql_strings(unit)
         for part in parts(node)
-        if not is_safe(part)
+        if not is_safe(part, scope(unit))
     ]
 
 
-def sql_strings(tree: ast.AST) -> Iterator[ast.expr]:
+def units(tree: ast.Module) -> list[list[ast.AST]]:
+    """The nodes of every outermost function, and those of the rest of the module."""
+    found: list[list[ast.AST]] = []
+    rest: list[ast.AST] = []
+    queue: list[ast.AST] = [tree]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, Function):
+            found.append(list(ast.walk(node)))
+        else:
+            rest.append(node)
+            queue.extend(ast.iter_child_nodes(node))
+    return [*found, rest]
+
+
+def scope(unit: list[ast.AST]) -> Scope:
+    """Every value that a unit gives to a name; None for a value that is not seen, as a parameter's or a loop's."""
+    found: dict[str, list[ast.expr | None]] = {}
+    seen: set[ast.AST] = set()
+    for node in unit:
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(node.value)
+                    seen.add(target)
+    for node in unit:
+        if isinstance(node, ast.arg):
+            found.setdefault(node.arg, []).append(None)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in seen:
+            found.setdefault(node.id, []).append(None)
+    return found
+
+
+def sql_strings(unit: list[ast.AST]) -> Iterator[ast.expr]:
     """Every expression that builds SQL, once."""
-    claimed = {id(node): node for node in promised_sql(tree) if is_built(node)}
-    for node in ast.walk(tree):
+    claimed = {id(node): node for node in promised_sql(unit) if is_built(node)}
+    for node in unit:
         if isinstance(node, ast.expr) and is_built(node) and KEYWORD.match(leading_text(node)):
             claimed[id(node)] = node
     inner = {id(child) for node in claimed.values() for child in ast.walk(node) if child is not node}
     return (node for key, node in claimed.items() if key not in inner)
 
 
-def promised_sql(tree: ast.AST) -> Iterator[ast.expr]:
+def promised_sql(unit: list[ast.AST]) -> Iterator[ast.expr]:
     """Expressions whose place says that they are SQL."""
-    for node in ast.walk(tree):
+    for node in unit:
         if isinstance(node, ast.Call) and called_name(node) in RUNS_SQL:
             yield from node.args[:1]
         if isinstance(node, ast.Assign) and any(names_sql(target) for target in node.targets):
@@ -127,16 +166,19 @@ def elements(node: ast.expr) -> list[ast.expr]:
     return node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else [node]
 
 
-def is_safe(node: ast.expr) -> bool:
+def is_safe(node: ast.expr, known: Scope) -> bool:
     if isinstance(node, ast.FormattedValue):
-        return is_number_format(node.format_spec) or is_safe(node.value)
+        return is_number_format(node.format_spec) or is_safe(node.value, known)
     if isinstance(node, ast.IfExp):
-        return is_safe(node.body) and is_safe(node.orelse)
+        return is_safe(node.body, known) and is_safe(node.orelse, known)
     if isinstance(node, ast.Starred):
-        return is_safe(node.value)
+        return is_safe(node.value, known)
     if isinstance(node, ast.Constant) or names_sql(node) or called_name(node) in QUOTING | NUMERIC:
         return True
-    return is_built(node) and all(is_safe(part) for part in parts(node))
+    if isinstance(node, ast.Name):
+        values, others = known.get(node.id, [None]), {name: v for name, v in known.items() if name != node.id}
+        return all(value is not None and is_safe(value, others) for value in values)
+    return is_built(node) and all(is_safe(part, known) for part in parts(node))
 
 
 def is_number_format(spec: ast.expr | None) -> bool:
@@ -162,6 +204,10 @@ def test_nothing_enters_sql_unquoted() -> None:
         "query = f\"SELECT {', '.join(f'{c}' for c in columns)} FROM events\"",
         "run(events_sql=f'FROM {table}')",
         "query = f'SELECT 1 LIMIT {n:>10}'",
+        "def f(a):\n    name = quote_identifier(a)\n    if a:\n        name = a\n    return f'FROM {name} '",
+        "def f(name):\n    return f'FROM {name} '",
+        "def f(names):\n    for name in names:\n        run(f'FROM {name} ')",
+        "name = quote_identifier(a)\ndef f(name):\n    return f'FROM {name} '",
     ],
 )
 def test_unquoted_sql_is_found(text: str) -> None:
@@ -176,6 +222,8 @@ def test_unquoted_sql_is_found(text: str) -> None:
         "query = f\"SELECT {', '.join(quote_identifier(c) for c in columns)} FROM {events_sql}\"",
         "where_sql = f'time < {core.quote_literal(cutoff)}' if cutoff else ''",
         "query = f'SELECT * FROM ({self.events_sql}) WHERE {window_sql(window)}'",
+        "def f(a):\n    name = quote_identifier(a)\n    return f'FROM {name} '",
+        "names = ', '.join(quote_identifier(c) for c in columns)\nquery = f'SELECT {names} FROM t'",
         "message = f'{count} rows were rejected: {reason}'",
         "message = f'Select a column from {columns}'",
     ],
