@@ -128,12 +128,13 @@ class Encoder:
             A column is of another kind than at `fit`, or holds infinite values.
         """
         matrix = np.empty((table.num_rows, len(self.columns)), dtype=np.float32, order="F")
+        places = {name: place for place, name in enumerate(table.column_names)}
         for index, column in enumerate(self.columns):
-            if column.name not in table.column_names:
-                near = did_you_mean(column.name, table.column_names)
+            if column.name not in places:
+                near = did_you_mean(column.name, places)
                 hint = "Give every feature that the model was trained on."
                 raise NotFoundError(f"There is no column {column.name!r}. {near}", hint=hint, column=column.name)
-            _encode(column, table.column(column.name), matrix[:, index])
+            _encode(column, table.column(places[column.name]), matrix[:, index])
         return matrix
 
     def to_json(self) -> dict[str, Any]:
@@ -231,10 +232,10 @@ def _encode(column: EncodedColumn, values: pa.ChunkedArray, out: Values) -> None
 
 
 def _number(chunk: pa.Array, out: Values) -> None:
-    kind = pa.float64() if pa.types.is_decimal(chunk.type) else pa.float32()
-    numbers = pc.cast(chunk, kind, safe=False)
+    if not (pa.types.is_floating(chunk.type) or pa.types.is_integer(chunk.type)):
+        chunk = chunk.cast(pa.float64())  # numpy would make objects of the others
     with np.errstate(over="ignore"):
-        out[:] = numbers.to_numpy(zero_copy_only=False)  # a null becomes NaN
+        out[:] = chunk.to_numpy(zero_copy_only=False)  # a null becomes NaN
 
 
 def _code(column: EncodedColumn, chunk: pa.Array, out: Values) -> None:
