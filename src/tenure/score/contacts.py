@@ -1,0 +1,123 @@
+"""Whom to contact, best first, as a file for people.
+
+Enters: finished files of scores, the money settings. Leaves: `contacts.csv`: everybody whom contacting pays for, or
+the `capacity` best of them, ordered by expected incremental profit and, where that is equal, by customer id; and what
+the list adds up to. Invariant: the order never depends on memory or threads. What does not fit into memory is sorted
+on disk.
+
+Money and probabilities are rounded to four decimals in the list; the exact numbers stand in the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from tenure.core.files import atomic_path
+from tenure.core.settings import ValueSettings
+from tenure.score.rows import rechunk
+from tenure.score.scored import CONTACT, ID, has_range
+from tenure.source.engine import quote_identifier, quote_literal, read_parquet_sql
+
+__all__ = ["ContactList", "contact_columns", "write_contacts"]
+
+_CHUNK_ROWS = 100_000
+_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class ContactList:
+    """What a contact list adds up to.
+
+    Parameters
+    ----------
+    contacts : int
+        How many customers stand in it.
+    profit_low, profit_expected, profit_high : float
+        Incremental profit of contacting all of them, over the range of the save rate.
+    """
+
+    contacts: int = 0
+    profit_low: float = 0.0
+    profit_expected: float = 0.0
+    profit_high: float = 0.0
+
+
+def contact_columns(value: ValueSettings) -> tuple[str, ...]:
+    """Columns of the list after `rank`.
+
+    Examples
+    --------
+    >>> contact_columns(ValueSettings(save_rate=0.3))
+    ('customer_id', 'probability', 'band', 'clv', 'expected_profit')
+    """
+    ends = ("expected_profit_low", "expected_profit_high") if has_range(value) else ()
+    return (ID, "probability", "band", "clv", "expected_profit", *ends)
+
+
+def write_contacts(
+    engine: duckdb.DuckDBPyConnection, parts: Sequence[Path], path: Path, value: ValueSettings
+) -> ContactList:
+    """Write the contact list of finished scores.
+
+    Parameters
+    ----------
+    engine : DuckDBPyConnection
+        From `tenure.source.engine.open_engine`; its memory limit holds for the sort.
+    parts : sequence of Path
+        Files of scores.
+    path : Path
+        The list; it appears when it is whole.
+    value : ValueSettings
+        Its `capacity` bounds the list, and its `save_rate` says whether there is a range.
+    """
+    columns = contact_columns(value)
+    total = ContactList()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write((",".join(("rank", *columns)) + "\n").encode())
+        for table in _ranked(engine, parts, columns, value.capacity):
+            pa_csv.write_csv(_readable(table, total.contacts), file, pa_csv.WriteOptions(include_header=False))
+            total = _add(total, table)
+    return total
+
+
+def _ranked(
+    engine: duckdb.DuckDBPyConnection, parts: Sequence[Path], columns: Sequence[str], capacity: int | None
+) -> Iterator[pa.Table]:
+    chosen = ", ".join(quote_identifier(name) for name in columns)
+    limit_sql = "" if capacity is None else f"LIMIT {capacity:d}"
+    rows = engine.sql(
+        f"SELECT {chosen} FROM {read_parquet_sql(parts)} WHERE decision = {quote_literal(CONTACT)} "
+        f"ORDER BY expected_profit DESC, customer_id {limit_sql}"
+    ).to_arrow_reader(_CHUNK_ROWS)
+    # Tables of one exact length: the totals are sums of floats, whose last digits depend on what is summed together.
+    return rechunk((pa.Table.from_batches([batch]) for batch in rows), _CHUNK_ROWS)
+
+
+def _readable(table: pa.Table, before: int) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type):
+            table = table.set_column(index, field, pc.round(table.column(index), _DECIMALS))
+    rank = pa.array(np.arange(before + 1, before + 1 + table.num_rows))
+    return table.add_column(0, "rank", rank)
+
+
+def _add(total: ContactList, table: pa.Table) -> ContactList:
+    expected = pc.sum(table.column("expected_profit")).as_py()
+    ranged = "expected_profit_low" in table.column_names
+    low, high = (
+        pc.sum(table.column(f"expected_profit_{end}")).as_py() if ranged else expected for end in ("low", "high")
+    )
+    return ContactList(
+        total.contacts + table.num_rows,
+        total.profit_low + low,
+        total.profit_expected + expected,
+        total.profit_high + high,
+    )
