@@ -40,7 +40,7 @@ from tenure.score.ahead import ahead
 from tenure.score.contacts import write_contacts
 from tenure.score.part import Tally, read_tally, write_part
 from tenure.score.place import exclusive, put_in_place, scores_folder
-from tenure.score.protocol import Predictor
+from tenure.score.predictor import Predictor
 from tenure.score.rows import Snapshot
 from tenure.score.run import CONTACTS, Run, ScoreSummary, begin, clear_work, finish, finished
 from tenure.score.scored import Scorer
@@ -143,15 +143,11 @@ def score_batch(
     >>> import numpy as np, pyarrow.parquet as pq
     >>> from tenure.core.time import fixed_clock, parse_instant
     >>> from tenure.score.rows import open_snapshot
-    >>> class Half:
-    ...     name, fingerprint, features = "v1", "0f", ("x",)
-    ...
-    ...     def predict(self, features):
-    ...         return np.full(features.num_rows, 0.5)
+    >>> half = Predictor("v1", "0f", ("x",), lambda table: np.full(table.num_rows, 0.5))
     >>> folder = Path(tempfile.mkdtemp())
     >>> pq.write_table(pa.table({"customer_id": ["a", "b"], "x": [1, 2]}), folder / "snapshot.parquet")
     >>> snapshot = open_snapshot([folder / "snapshot.parquet"], "0f")
-    >>> batch = Batch(snapshot, Half(), ValueSettings(clv=600, save_rate=0.3), parse_instant("2026-01-31"))
+    >>> batch = Batch(snapshot, half, ValueSettings(clv=600, save_rate=0.3), parse_instant("2026-01-31"))
     >>> summary = score_batch(batch, folder, clock=fixed_clock("2026-02-01"))
     >>> summary.tally.customers, summary.contacts.profit_expected
     (2, 160.0)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from tenure.core.errors import InputError
 from tenure.core.settings import ValueSettings
 from tenure.model.protocol import Vector
-from tenure.score.protocol import Predictor
+from tenure.score.predictor import Predictor
 from tenure.score.rows import Snapshot
 from tenure.value.decision import BANDS, NO_BAND, decide
 
@@ -61,13 +61,9 @@ class Scorer:
     Examples
     --------
     >>> from datetime import UTC
-    >>> class Half:
-    ...     name, fingerprint, features = "v1", "0f", ("x",)
-    ...
-    ...     def predict(self, features):
-    ...         return np.full(features.num_rows, 0.5)
+    >>> half = Predictor("v1", "0f", ("x",), lambda table: np.full(table.num_rows, 0.5))
     >>> day = datetime(2026, 1, 31, tzinfo=UTC)
-    >>> score = Scorer(Half(), ValueSettings(clv=600, save_rate=0.3), day, day)
+    >>> score = Scorer(half, ValueSettings(clv=600, save_rate=0.3), day, day)
     >>> row = score(pa.table({"customer_id": ["a"], "x": [1.0]})).to_pylist()[0]
     >>> row["probability"], row["decision"], row["expected_profit"], row["band"]
     (0.5, 'contact', 80.0, 'high')
