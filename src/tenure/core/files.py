@@ -1,8 +1,9 @@
 """Files that are either whole or absent.
 
 Enters: bytes or a folder being filled. Leaves: the finished file or folder under its final name.
-Invariant: a reader never sees a half-written result. Everything is written beside its final place, flushed to the disk,
-and moved there by one rename, which a file system does at once or not at all; a kill leaves only a temporary name behind.
+Invariant: a reader never sees a half-written result. Everything is written beside its final place, flushed to the
+disk, and moved there by one rename, which a file system does at once or not at all; a kill leaves only a temporary name
+behind.
 """
 
 from __future__ import annotations

@@ -59,6 +59,12 @@ def _positive_span(value: timedelta) -> timedelta:
 _AS_SPAN = PlainSerializer(format_duration, return_type=str)
 Span = Annotated[timedelta, BeforeValidator(_span), _AS_SPAN]
 Window = Annotated[timedelta, BeforeValidator(lambda v: _positive_span(_span(v))), _AS_SPAN]
+ALL_HISTORY = "all"
+WindowOrAll = Annotated[
+    timedelta | None,
+    BeforeValidator(lambda v: None if v in {ALL_HISTORY, None} else _positive_span(_span(v))),
+    PlainSerializer(lambda v: ALL_HISTORY if v is None else format_duration(v), return_type=str),
+]
 Instant = Annotated[datetime, BeforeValidator(_instant), PlainSerializer(format_instant, return_type=str)]
 EventName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
@@ -75,7 +81,8 @@ class ProjectSettings(Section):
     name: str = Field("project", description="name shown in reports and in the registry")
     timezone: str = Field("UTC", description="IANA zone in which times without an offset are read")
     database: str = Field(
-        "sqlite:///.tenure/tenure.db", description="registry, scores and audit: sqlite:/// path or postgresql+psycopg:// URL"
+        "sqlite:///.tenure/tenure.db",
+        description="registry, scores and audit: sqlite:/// path or postgresql+psycopg:// URL",
     )
 
     @model_validator(mode="after")
@@ -110,7 +117,9 @@ class EventSettings(SourceSettings):
     id: str | None = Field(None, description="column with the event's id; the same id twice is a duplicate")
     lines: bool = Field(False, description="rows that share an id are lines of one event; values are summed")
     type: str | None = Field(None, description="column with the event's type when one source holds several")
-    type_is: str | None = Field(None, description="content of the type column for this event; default: the section's name")
+    type_is: str | None = Field(
+        None, description="content of the type column for this event; default: the section's name"
+    )
     values: tuple[str, ...] = Field((), description="numeric columns")
     categories: tuple[str, ...] = Field((), description="text columns that features may be split by")
 
@@ -136,7 +145,9 @@ class TableSettings(SourceSettings):
 class ActiveSettings(Section):
     """Who is at risk at a cutoff."""
 
-    events: tuple[EventName, ...] = Field((), description="event types that count as activity; default: all but the churn event")
+    events: tuple[EventName, ...] = Field(
+        (), description="event types that count as activity; default: all but the churn event"
+    )
     within: Window = Field(timedelta(days=56), description="the last active day lies at most this far back")
     at_least: int = Field(1, ge=1, description="active days so far")
 
@@ -179,7 +190,7 @@ class FeatureSettings(Section):
     event: EventName = Field(description="event type")
     value: str | None = Field(None, description="value column; omitted: the events themselves")
     ops: tuple[Op, ...] = Field(min_length=1, description="operations: " + " ".join(OPS))
-    windows: tuple[Window, ...] = Field((), description="windows before the cutoff; omitted: all history")
+    windows: tuple[WindowOrAll, ...] = Field((), description='windows before the cutoff; "all" or omitted: all history')
     trends: tuple[tuple[Window, Window], ...] = Field((), description="pairs of windows whose values are divided")
     by: str | None = Field(None, description="category column: one feature per frequent value")
     top: int = Field(5, ge=1, le=100, description="how many of the category's most frequent values")
@@ -196,7 +207,9 @@ class ModelSettings(Section):
     """Which model is trained, and how."""
 
     family: str = Field("xgboost", description="model family: xgboost or logistic")
-    fallback: str | None = Field("logistic", description="second family, trained and judged beside the first; none: omit")
+    fallback: str | None = Field(
+        "logistic", description="second family, trained and judged beside the first; none: omit"
+    )
     calibrate: Literal["auto", "none", "sigmoid", "isotonic"] = Field(
         "auto", description="calibration: auto keeps it only where it lowers out-of-fold log loss"
     )
@@ -208,8 +221,12 @@ class ValueSettings(Section):
 
     clv: float | str = Field(600.0, description="value of a kept customer: an amount or a customer attribute's name")
     contact_cost: float = Field(10.0, ge=0, description="cost of one contact")
-    incentive_cost: float = Field(0.0, ge=0, description="cost of the incentive, paid to everyone who would have stayed too")
-    save_rate: float | tuple[float, float] = Field(0.3, description="share of contacted churners who stay: number or [low, high]")
+    incentive_cost: float = Field(
+        0.0, ge=0, description="cost of the incentive, paid to everyone who would have stayed too"
+    )
+    save_rate: float | tuple[float, float] = Field(
+        0.3, description="share of contacted churners who stay: number or [low, high]"
+    )
     capacity: int | None = Field(None, ge=0, description="contacts per batch; omit for no limit")
 
     @property
@@ -224,7 +241,9 @@ class ValueSettings(Section):
         if not 0 < low <= high <= 1:
             raise ValueError(f"save_rate must satisfy 0 < low <= high <= 1, not {self.save_rate}")
         if isinstance(self.clv, float) and not self.clv > self.incentive_cost:
-            raise ValueError(f"clv ({self.clv}) must exceed incentive_cost ({self.incentive_cost}), or no contact can pay")
+            raise ValueError(
+                f"clv ({self.clv}) must exceed incentive_cost ({self.incentive_cost}), or no contact can pay"
+            )
         return self
 
 
@@ -243,5 +262,9 @@ class AuditSettings(Section):
 class RuntimeSettings(Section):
     """What this machine may spend."""
 
-    memory: str = Field("4GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="memory limit of the query engine; beyond it spills to disk")
+    memory: str = Field(
+        "4GB",
+        pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$",
+        description="memory limit of the query engine; beyond it spills to disk",
+    )
     threads: int | None = Field(None, ge=1, description="threads; default: all cores")

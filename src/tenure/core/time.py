@@ -1,9 +1,9 @@
 """Instants, durations, windows and clocks.
 
 Enters: text from settings, files and the command line. Leaves: timezone-aware UTC datetimes and timedeltas.
-Invariant: a window of length `w` at `t` is the half-open span `[floor(t - w, hop(w)), t)`. The head is exact; the tail is
-rounded down to a hop, so that an online store can keep one state per hop and still finish the same number that history
-gives. Batch and stream both call `window_start`, which is why their results can be compared for equality.
+Invariant: a window of length `w` at `t` is the half-open span `[floor(t - w, hop(w)), t)`. The head is exact; the tail
+is rounded down to a hop, so that an online store can keep one state per hop and still finish the same number that
+history gives. Batch and stream both call `window_start`, which is why their results can be compared for equality.
 """
 
 from __future__ import annotations
@@ -152,7 +152,9 @@ def parse_instant(value: str | date, zone: tzinfo = UTC) -> datetime:
             value = datetime.fromisoformat(value.strip())
         except ValueError:
             raise InputError(
-                f"{value!r} is not a date or time.", hint='Write it as "2026-01-31" or "2026-01-31T12:00:00Z".', value=value
+                f"{value!r} is not a date or time.",
+                hint='Write it as "2026-01-31" or "2026-01-31T12:00:00Z".',
+                value=value,
             ) from None
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone is added on the next line
