@@ -28,9 +28,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,8 +62,8 @@ class SimulationSpec:
     Parameters
     ----------
     customers : int
-        Customers subscribed when the log begins, from 100 to 100 million. Who cancels is replaced, so about as many are
-        subscribed at any time and more appear in the log.
+        Customers who are subscribed in any one period, from 100 to 100 million. Who cancels is replaced in the next
+        period, so more than these appear in the log.
     months : int
         Length of the log in periods of 30 days, from 5 to 600.
     seed : int
@@ -80,7 +80,7 @@ class SimulationSpec:
     start : datetime
         The log's first instant, a midnight in UTC. A log that ends in the future breaks its own contract.
     return_rate : float
-        Probability per period that a customer returns who cancelled at least two and at most eight periods ago.
+        Probability per period, from 0 to .25, that a customer returns who has been away for two to seven whole periods.
 
     Raises
     ------
@@ -117,7 +117,7 @@ class SimulationSpec:
         _share("churn_rate", self.churn_rate, 0.005, 0.5)
         for name in ("late", "duplicates", "corrupt"):
             _share(name, getattr(self, name), 0.0, 0.5)
-        _share("return_rate", self.return_rate, 0.0, 1.0)
+        _share("return_rate", self.return_rate, 0.0, 0.25)
         self._check_start()
         self._check_shift()
 
@@ -304,9 +304,10 @@ def _write(spec: SimulationSpec, folder: Path, progress: Progress, threads: int)
     course = _course(spec, settled)
     (folder / "events").mkdir()
     tally = Tally()
-    with ExitStack() as files:
+    # Closing the blocks waits for those under way, so that after a failure no thread writes to a folder that is gone.
+    with ExitStack() as files, closing(_blocks(course, settled, folder / "events", threads)) as blocks:
         writers: dict[str, pq.ParquetWriter] = {}
-        for done, block in enumerate(_blocks(course, settled, folder / "events", threads), start=1):
+        for done, block in enumerate(blocks, start=1):
             for name, table in (("customers", block.customers), ("truth", block.truth)):
                 if name not in writers:
                     writers[name] = files.enter_context(pq.ParquetWriter(folder / f"{name}.parquet", table.schema))
@@ -316,7 +317,7 @@ def _write(spec: SimulationSpec, folder: Path, progress: Progress, threads: int)
     return tally
 
 
-def _blocks(course: Course, settled: Equilibrium, folder: Path, threads: int) -> Iterator[Block]:
+def _blocks(course: Course, settled: Equilibrium, folder: Path, threads: int) -> Generator[Block, None, None]:
     """Blocks in order, at most `threads` of them under way; the list of those waiting stays as short."""
     with ThreadPoolExecutor(max_workers=threads) as pool:
         under_way: deque[Future[Block]] = deque()

@@ -88,13 +88,14 @@ def simulate_block(course: Course, settled: Equilibrium, index: int, path: Path)
     path : Path
         The Parquet file to write.
     """
-    rng = np.random.default_rng([course.seed, index])
+    # Faults have random numbers of their own, so a log with faults is the log without them and something on top.
+    rng, fault_rng = (np.random.default_rng([course.seed, index, purpose]) for purpose in (1, 2))
     first = index * BLOCK_SEATS
     people = settled.found(min(BLOCK_SEATS, course.seats - first), rng)
     service = Service(people, first=first, total=course.seats, return_rate=course.return_rate, rng=rng)
-    customers, truths = [_customers(course, people, np.arange(len(people)), rng)], []
+    customers, truths = [_customers(course, people, np.flatnonzero(people.subscribed), rng)], []
     tally = Tally()
-    with _EventFile(path, course, index << 32, rng, tally) as file:
+    with _EventFile(path, course, index << 32, fault_rng, tally) as file:
         for period in range(course.periods):
             turn = service.advance(course.laws[period], course.paces[period])
             file.write(turn.rows, people)

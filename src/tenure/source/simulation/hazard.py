@@ -136,7 +136,7 @@ def log_odds(seen: Observed, weights: Weights) -> Floats:
     >>> one, none = np.array([1]), np.array([0])
     >>> seen = Observed(one, one, one / 1, 60.0 * one, none, none, none, one, 30.0 * one)
     >>> round(float(log_odds(seen, STABLE)[0]), 3)
-    -2.53
+    -2.823
     """
     trend = np.divide(
         seen.logins_30d, seen.logins_90d, out=np.zeros(len(seen.plan)), where=np.asarray(seen.logins_90d) > 0
@@ -187,7 +187,7 @@ class Law:
     --------
     >>> one, none = np.array([1]), np.array([0])
     >>> seen = Observed(one, one, one / 1, 60.0 * one, none, none, none, one, 30.0 * one)
-    >>> round(float(Law(STABLE, intercept=2.53).hazard(seen)[0]), 3)
+    >>> round(float(Law(STABLE, intercept=2.823).hazard(seen)[0]), 3)
     0.5
     """
 

@@ -34,6 +34,7 @@ PLAN_SHARES = (0.5, 0.35, 0.15)
 # How eager customers are: their own level of log logins per period, and a mood around it that drifts from period to
 # period, so that a fading customer can be seen to fade before leaving.
 LEVEL_MEAN, LEVEL_SPREAD = 2.1, 0.6
+SURVIVORS_LEVEL_MEAN = 2.5  # the eager stay longer: near where a long-running service settles, so that it settles soon
 MOOD_MEMORY, MOOD_SPREAD = 0.75, 0.6
 SESSIONS_PER_LOGIN = 0.8
 MINUTES_LOG_MEAN, MINUTES_MOOD = 2.9, 0.5
@@ -151,15 +152,15 @@ class Population:
 
     @staticmethod
     def founded(size: int, rng: np.random.Generator) -> Population:
-        """A population of which nothing has been seen yet, with signups over the past years."""
+        """A population of which nothing has been seen yet, with signups over years gone by."""
         plan = draw_plans(size, rng)
         none = np.zeros(size, dtype=np.int64)
         return Population(
             customer=np.arange(size),
-            signup=-(rng.standard_exponential(size) * 10 * PERIOD).astype(np.int64),
+            signup=-(rng.standard_exponential(size) * 15 * PERIOD).astype(np.int64),
             plan=plan,
             tier=plan.copy(),
-            level=rng.normal(LEVEL_MEAN, LEVEL_SPREAD, size),
+            level=rng.normal(SURVIVORS_LEVEL_MEAN, LEVEL_SPREAD, size),
             mood=rng.normal(0.0, MOOD_SPREAD, size),
             subscribed=np.ones(size, dtype=np.bool_),
             last_login=none.copy(),

@@ -21,7 +21,7 @@ __all__ = ["Equilibrium", "Service", "Turn", "equilibrium"]
 # A returning customer has been away for at least as long as any window of the law looks back (so that nothing seen
 # before still counts) and for at most half a year more (so that the list of those who might return stays short).
 AWAY_AT_LEAST, AWAY_AT_MOST = 3, 8
-PILOT_SEATS, PILOT_PERIODS, PILOT_SETTLED = 4096, 60, 24
+PILOT_SEATS, PILOT_PERIODS, PILOT_SETTLED = 4096, 36, 24
 PILOT_SEED = 20_240_101
 
 
@@ -120,7 +120,7 @@ class Equilibrium:
     """Where a service settles: the laws that keep its churn rate, and a population at time 0 that has run for years.
 
     `stable` is the law throughout, `changed` the one that takes over at a concept shift. The population's memory of its
-    customers is complete, so a log that starts with it has no warm-up in which churn is lower.
+    customers is complete and the usual share of its seats is empty, so a log that starts with it needs no warm-up.
     """
 
     stable: Law
@@ -151,7 +151,7 @@ def equilibrium(churn_rate: float, return_rate: float) -> Equilibrium:
     --------
     >>> settled = equilibrium(0.15, 0.0)
     >>> hazard = settled.stable.hazard(settled.population.observed(0))
-    >>> round(float(hazard.mean()), 2)
+    >>> round(float(hazard[settled.population.at_risk()].mean()), 2)
     0.15
     """
     rng = np.random.default_rng(PILOT_SEED)
@@ -163,7 +163,7 @@ def equilibrium(churn_rate: float, return_rate: float) -> Equilibrium:
         odds = log_odds(pilot.population.observed(index * PERIOD), STABLE)
         intercepts.append(intercept_for(odds[judged], churn_rate))
         pilot.advance(Law(STABLE, intercepts[-1]))
-    settled = pilot.population.take(pilot.population.subscribed)
+    settled = pilot.population
     settled.signup -= PILOT_PERIODS * PERIOD
     settled.last_login -= PILOT_PERIODS * PERIOD
     changed = log_odds(settled.observed(0), CHANGED)[settled.at_risk()]
