@@ -30,9 +30,6 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     url = f"sqlite:///{tmp_path}/tenure.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     opened = open_database(url)
     yield opened
-    with opened.begin() as connection:
-        connection.execute(sa.delete(scores))
-        connection.execute(sa.delete(score_runs))
     opened.dispose()
 
 
