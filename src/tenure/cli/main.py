@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from tenure.cli.init import init
 from tenure.cli.output import console, emit_error
 from tenure.cli.simulate import simulate
 from tenure.core.errors import TenureError
@@ -45,7 +46,7 @@ def _program(
     """From a business's own event log to the customers it is about to lose."""
 
 
-for verb in (simulate,):
+for verb in (init, simulate):
     app.command()(verb)
 
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Gaps", "propose_churn"]
+__all__ = ["CANCEL", "Gaps", "propose_churn"]
 
-_CANCEL = re.compile(
+CANCEL = re.compile(
     r"^(churn|cancel\w*|unsubscribe\w*|terminat\w*|clos(e|ed|ure)\w*|deactivat\w*|leave|left)$", re.IGNORECASE
 )
 _CORE = re.compile(r"purchase|order|invoice|basket|transaction|payment|login|session|visit|sale", re.IGNORECASE)
@@ -82,7 +82,7 @@ def propose_churn(types: Mapping[str, str], gaps: Gaps) -> tuple[dict[str, Any],
     >>> propose_churn({"login": "login", "cancel": "cancel"}, gaps)[0]["event"]
     'cancel'
     """
-    cancel = next((name for name, kind in types.items() if _CANCEL.match(kind)), None)
+    cancel = next((name for name, kind in types.items() if CANCEL.match(kind)), None)
     if cancel is not None:
         active = [name for name in types if name != cancel]
         horizon = min(_CANCEL_HORIZON, _longest(gaps))

@@ -19,7 +19,7 @@ from tenure.source.engine import quote_identifier
 from tenure.source.protocol import Source
 from tenure.source.reading import blank_sql, instant_sql, kind_of, number_sql, text_sql, time_form_sql
 
-__all__ = ["Column", "Profile", "profile"]
+__all__ = ["Column", "Profile", "moment_sql", "profile"]
 
 SAMPLE_ROWS = 500_000
 _READABLE = frozenset({"text", "integer", "decimal", "float", "boolean", "date", "local", "instant"})
@@ -110,6 +110,21 @@ def profile(engine: duckdb.DuckDBPyConnection, source: Source, zone: tzinfo = UT
     return Profile(source.origin, rows, looked_at, columns, table)
 
 
+def moment_sql(name: str, column_type: str, zone: tzinfo) -> str:
+    """A column as a UTC timestamp, NULL where it holds none.
+
+    Examples
+    --------
+    >>> with duckdb.connect() as engine:
+    ...     engine.execute(f"SELECT {moment_sql('t', 'VARCHAR', UTC)} FROM (SELECT '2026-01-31' AS t)").fetchone()
+    (datetime.datetime(2026, 1, 31, 0, 0),)
+    """
+    value_sql = quote_identifier(name)
+    if kind_of(column_type) not in _CLOCK_TYPES | {"text"}:
+        return "CAST(NULL AS TIMESTAMP)"
+    return instant_sql(value_sql, column_type, zone, time_form_sql(value_sql))
+
+
 def _one(engine: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
     row = engine.execute(sql).fetchone()
     return row if row is not None else ()
@@ -120,22 +135,17 @@ def _column(
 ) -> Column:
     kind = kind_of(column_type)
     value_sql = quote_identifier(name)
-    form_sql = time_form_sql(value_sql) if kind == "text" else ""
-    clocked = kind in _CLOCK_TYPES or kind == "text"
-    instant = instant_sql(value_sql, column_type, zone, "form") if clocked else "CAST(NULL AS TIMESTAMP)"
-    number = "NULL" if kind in _CLOCK_TYPES else number_sql(value_sql, column_type)
-    clock_sql = "form IN (1, 2)" if kind == "text" else str(kind in _CLOCK_TYPES).lower()
+    clocked_sql = {"text": f"{time_form_sql(value_sql)} IN (1, 2)"}.get(kind, str(kind in _CLOCK_TYPES).lower())
+    number_as_sql = "NULL" if kind in _CLOCK_TYPES else number_sql(value_sql, column_type)
     counts = _one(
         engine,
-        f"""SELECT count(*), count(DISTINCT shown), count(number) FILTER (WHERE isfinite(number)),
-                   count(moment) FILTER (WHERE {clock_sql}), min(number) FILTER (WHERE isfinite(number)),
-                   max(number) FILTER (WHERE isfinite(number)), min(moment) FILTER (WHERE {clock_sql}),
-                   max(moment) FILTER (WHERE {clock_sql})
-            FROM (SELECT shown, number, form, {instant.replace(value_sql, "value")} AS moment
-                  FROM (SELECT {value_sql} AS value, {text_sql(value_sql, column_type)} AS shown,
-                               CAST({number} AS DOUBLE) AS number, {form_sql or "0"} AS form
-                        FROM {quote_identifier(table)})
-                  WHERE shown IS NOT NULL AND NOT {blank_sql("shown")})""",
+        f"""SELECT count(*), count(DISTINCT shown), count(number), count(moment),
+                   min(number), max(number), min(moment), max(moment)
+            FROM (SELECT {text_sql(value_sql, column_type)} AS shown,
+                         CASE WHEN isfinite(CAST({number_as_sql} AS DOUBLE)) THEN {number_as_sql} END AS number,
+                         CASE WHEN {clocked_sql} THEN {moment_sql(name, column_type, zone)} END AS moment
+                  FROM {quote_identifier(table)})
+            WHERE shown IS NOT NULL AND NOT {blank_sql("shown")}""",
     )
     filled, distinct, numbers, times, lowest, highest, first, last = counts
     return Column(
