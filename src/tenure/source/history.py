@@ -152,6 +152,8 @@ class SourceReport:
         Rows that passed every check.
     rejected : mapping of str to int
         Rows that did not, by the first reason that applies, most frequent first.
+    examples : mapping of str to str
+        For each of these reasons, one of the offending values.
     tolerated : int
         Rejected rows that are no sign of wrong data (the same row delivered again) and do not count towards
         `contract.max_rejects`.
@@ -176,6 +178,7 @@ class SourceReport:
     filtered: int = 0
     accepted: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
     tolerated: int = 0
     results: int = 0
     repeated_lines: int = 0
