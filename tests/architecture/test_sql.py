@@ -5,7 +5,8 @@ The rule. Where a string is SQL, everything put into it must be one of
 - a call to a function that quotes (`QUOTING`) or that can only give a number (`NUMERIC`), or a number's format (`:d`);
 - SQL itself: a name, attribute or call whose last name is `sql` or ends with `_sql`, or `", ".join(…)` over such;
 - a choice between two of these;
-- a local name that the same function gives such values and no others.
+- a constant, or a collection of constants;
+- a name that the same function, or else the module, gives such values and no others.
 
 A string is SQL where it begins with an SQL keyword in capitals, where it is handed to a method that runs SQL, where it
 is kept under a name that ends with `_sql`, or where a function of such a name returns it. So the name carries the
@@ -36,6 +37,7 @@ from tests.architecture.tree import (
 
 QUOTING = {"quote_identifier", "quote_literal", "quote_path"}
 NUMERIC = {"int", "float", "len"}
+COLLECTING = {"list", "sorted", "tuple"}
 RUNS_SQL = {"exec_driver_sql", "execute", "executemany", "executescript", "raw_sql", "read_sql", "sql", "text"}
 KEYWORD = re.compile(
     r"\s*(ALTER|ATTACH|CALL|COPY|CREATE|DELETE|DESCRIBE|DROP|EXPLAIN|FROM|INSERT|INSTALL|LOAD|MERGE|PRAGMA|SELECT|SET"
@@ -50,11 +52,19 @@ def unquoted_sql(modules: Iterable[Module]) -> list[str]:
     return [
         f"{module.at(node)}: {ast.unparse(part)} enters SQL unquoted; use {', '.join(sorted(QUOTING))} or bind it."
         for module in modules
-        for unit in units(module.tree)
+        for unit, known in units_and_names(module.tree)
         for node in sql_strings(unit)
         for part in parts(node)
-        if not is_safe(part, scope(unit))
+        if not is_safe(part, known)
     ]
+
+
+def units_and_names(tree: ast.Module) -> Iterator[tuple[list[ast.AST], Scope]]:
+    """Every unit with the names it can see: its own and, where it does not hide them, the module's."""
+    *inside, outside = units(tree)
+    module_names = scope(outside)
+    yield outside, module_names
+    yield from ((unit, {**module_names, **scope(unit)}) for unit in inside)
 
 
 def units(tree: ast.Module) -> list[list[ast.AST]]:
@@ -75,20 +85,33 @@ def units(tree: ast.Module) -> list[list[ast.AST]]:
 def scope(unit: list[ast.AST]) -> Scope:
     """Every value that a unit gives to a name; None for a value that is not seen, as a parameter's or a loop's."""
     found: dict[str, list[ast.expr | None]] = {}
-    seen: set[ast.AST] = set()
-    for node in unit:
-        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    found.setdefault(target.id, []).append(node.value)
-                    seen.add(target)
+    given = [pair for node in unit for pair in assignments(node)]
+    for name, value in given:
+        found.setdefault(name.id, []).append(value)
+    seen = {name for name, _ in given}
     for node in unit:
         if isinstance(node, ast.arg):
             found.setdefault(node.arg, []).append(None)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in seen:
             found.setdefault(node.id, []).append(None)
     return found
+
+
+def assignments(node: ast.AST) -> Iterator[tuple[ast.Name, ast.expr]]:
+    """The names of one assignment, each with its own value: `a, b = x, y` gives two pairs."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from pairs(target, node.value)
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value:
+        yield from pairs(node.target, node.value)
+
+
+def pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.Name, ast.expr]]:
+    if isinstance(target, ast.Name):
+        yield target, value
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        for one, its_value in zip(target.elts, value.elts, strict=True):
+            yield from pairs(one, its_value)
 
 
 def sql_strings(unit: list[ast.AST]) -> Iterator[ast.expr]:
@@ -169,16 +192,26 @@ def elements(node: ast.expr) -> list[ast.expr]:
 def is_safe(node: ast.expr, known: Scope) -> bool:
     if isinstance(node, ast.FormattedValue):
         return is_number_format(node.format_spec) or is_safe(node.value, known)
-    if isinstance(node, ast.IfExp):
-        return is_safe(node.body, known) and is_safe(node.orelse, known)
-    if isinstance(node, ast.Starred):
-        return is_safe(node.value, known)
     if isinstance(node, ast.Constant) or names_sql(node) or called_name(node) in QUOTING | NUMERIC:
         return True
     if isinstance(node, ast.Name):
         values, others = known.get(node.id, [None]), {name: v for name, v in known.items() if name != node.id}
         return all(value is not None and is_safe(value, others) for value in values)
-    return is_built(node) and all(is_safe(part, known) for part in parts(node))
+    inner = passed_on(node)
+    return inner is not None and all(is_safe(part, known) for part in inner)
+
+
+def passed_on(node: ast.expr) -> list[ast.expr] | None:
+    """The expressions that a node only chooses among or puts together; None where it does something else."""
+    if isinstance(node, ast.IfExp):
+        return [node.body, node.orelse]
+    if isinstance(node, ast.Starred):
+        return [node.value]
+    if isinstance(node, ast.List | ast.Tuple):
+        return node.elts
+    if isinstance(node, ast.Call) and last_name(node.func) in COLLECTING:
+        return node.args
+    return parts(node) if is_built(node) else None
 
 
 def is_number_format(spec: ast.expr | None) -> bool:
@@ -207,6 +240,8 @@ def test_nothing_enters_sql_unquoted() -> None:
         "def f(a):\n    name = quote_identifier(a)\n    if a:\n        name = a\n    return f'FROM {name} '",
         "def f(name):\n    return f'FROM {name} '",
         "def f(names):\n    for name in names:\n        run(f'FROM {name} ')",
+        "def f(a, b):\n    name, other = quote_identifier(a), b\n    return f'FROM {name} {other} '",
+        "SHARES = [0.5, read()]\ndef f():\n    return f'SELECT {list(SHARES)} '",
         "name = quote_identifier(a)\ndef f(name):\n    return f'FROM {name} '",
     ],
 )
@@ -223,6 +258,8 @@ def test_unquoted_sql_is_found(text: str) -> None:
         "where_sql = f'time < {core.quote_literal(cutoff)}' if cutoff else ''",
         "query = f'SELECT * FROM ({self.events_sql}) WHERE {window_sql(window)}'",
         "def f(a):\n    name = quote_identifier(a)\n    return f'FROM {name} '",
+        "def f(a, b):\n    name, other = quote_identifier(a), quote_identifier(b)\n    return f'FROM {name} {other} '",
+        "SHARES = (0.5, 0.9)\ndef f():\n    return f'SELECT {list(SHARES)} '",
         "names = ', '.join(quote_identifier(c) for c in columns)\nquery = f'SELECT {names} FROM t'",
         "message = f'{count} rows were rejected: {reason}'",
         "message = f'Select a column from {columns}'",
