@@ -16,6 +16,8 @@ customer and cutoff:
   the written `tenure.toml` selects.
 - `churned`: whether the customer did cancel within the 30 days.
 
+The hazard goes by what happened, so where events are late, a reader at the cutoff knows a little less than it does.
+
 `churn_rate` is the mean hazard over the rows at risk. A covariate shift changes what customers do and not the law; a
 concept shift changes the law and not what customers do, and at its cutoff it leaves the mean hazard as it was.
 
