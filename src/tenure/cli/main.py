@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from tenure.cli.init import init
+from tenure.cli.models import models
 from tenure.cli.output import console, emit_error
 from tenure.cli.simulate import simulate
 from tenure.core.errors import TenureError
@@ -48,6 +49,7 @@ def _program(
 
 for verb in (init, simulate):
     app.command()(verb)
+app.add_typer(models, name="models")
 
 
 def main(arguments: list[str] | None = None) -> int:

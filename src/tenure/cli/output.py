@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tenure.core.errors import TenureError
@@ -58,15 +58,15 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def emit(document: Any, text: str, *, as_json: bool) -> None:
+def emit(document: Any, text: RenderableType, *, as_json: bool) -> None:
     """Print a verb's result.
 
     Parameters
     ----------
     document : object
         The result, for `document_of`.
-    text : str
-        The same for people; rich markup.
+    text : str or rich renderable
+        The same for people; text may hold rich markup.
     as_json : bool
         Which of the two.
 

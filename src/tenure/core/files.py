@@ -79,6 +79,15 @@ def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     ------
     FileExistsError
         `target` exists and `replace` is false.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "version"
+    >>> with atomic_folder(target) as folder:
+    ...     _ = (folder / "a.txt").write_text("whole")
+    >>> [path.name for path in target.iterdir()]
+    ['a.txt']
     """
     if target.exists() and not replace:
         raise FileExistsError(target)

@@ -98,6 +98,11 @@ def parse_duration(text: str | timedelta) -> timedelta:
 def format_duration(span: timedelta) -> str:
     """Write a duration in the largest unit of d, h, m, s that divides it, as feature names do.
 
+    Raises
+    ------
+    InputError
+        The duration has a fraction of a second.
+
     Examples
     --------
     >>> format_duration(timedelta(days=14)), format_duration(timedelta(hours=36)), format_duration(timedelta(0))

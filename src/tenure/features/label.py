@@ -96,6 +96,10 @@ def at_risk(
         Canonical subscription periods; needed where churn is an expiry.
     active : ibis table
         Result of `activity`.
+    churn : ChurnSettings
+        Says who is active, and what a loss is.
+    cutoff : datetime
+        UTC.
 
     Returns
     -------

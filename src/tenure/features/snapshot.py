@@ -34,7 +34,16 @@ from tenure.features.label import active_types, activity, at_risk, churned, matu
 from tenure.source.engine import quote_identifier, quote_literal, read_parquet_sql
 from tenure.source.history import History
 
-__all__ = ["ACTIVITY", "Tables", "frequent_values", "open_tables", "snapshot", "write_snapshot", "write_snapshots"]
+__all__ = [
+    "ACTIVITY",
+    "Tables",
+    "frequent_values",
+    "open_tables",
+    "require_matured",
+    "snapshot",
+    "write_snapshot",
+    "write_snapshots",
+]
 
 RECENCY, FREQUENCY, RELATIVE_RECENCY = "_days_since_last", "_count", "_relative_recency"
 ACTIVITY = (RECENCY, FREQUENCY, RELATIVE_RECENCY)
@@ -225,6 +234,8 @@ def write_snapshots(
         UTC, all matured.
     folder : Path
         Where snapshots are kept; those that the given cutoffs do not need are removed.
+    progress : Progress
+        Told about the stage `snapshots`.
 
     Raises
     ------
@@ -232,7 +243,7 @@ def write_snapshots(
         A label has not matured.
     """
     cutoffs = sorted(cutoffs)
-    _require_matured(churn, cutoffs, tables.history.watermark)
+    require_matured(churn, cutoffs, tables.history.watermark)
     paths = {cutoff: folder / f"{_key(tables.history, features, churn, cutoff)}.parquet" for cutoff in cutoffs}
     for number, (cutoff, path) in enumerate(paths.items()):
         progress("snapshots", number / len(paths))
@@ -245,7 +256,20 @@ def write_snapshots(
     return paths
 
 
-def _require_matured(churn: ChurnSettings, cutoffs: Iterable[datetime], watermark: datetime | None) -> None:
+def require_matured(churn: ChurnSettings, cutoffs: Iterable[datetime], watermark: datetime | None) -> None:
+    """Refuse cutoffs whose labels cannot be judged yet.
+
+    Raises
+    ------
+    HistoryError
+        A label matures after the watermark.
+
+    Examples
+    --------
+    >>> from datetime import timedelta
+    >>> start = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> require_matured(ChurnSettings(event="cancel", horizon="28d"), [start], start + timedelta(days=28))
+    """
     for cutoff in cutoffs:
         if watermark is None or matures_at(churn, cutoff) > watermark:
             raise HistoryError(

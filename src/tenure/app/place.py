@@ -1,0 +1,88 @@
+"""A project: one `tenure.toml` and the folder `.tenure/` beside it.
+
+Enters: settings, a folder, a clock, and tables given from Python. Leaves: an object with the verbs of the command line.
+Invariant: a project holds no state of its own between verbs; everything lives in the workspace and the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from sqlalchemy.engine import Engine
+
+from tenure.core.config import KeyPath, Settings, load_settings
+from tenure.core.database import open_database
+from tenure.core.time import Clock, system_clock
+from tenure.model.registry import Registry
+from tenure.source.engine import open_engine
+
+__all__ = ["Place"]
+
+WORKSPACE = ".tenure"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a project is and what it is set to; the verbs of `tenure.app` take one.
+
+    Parameters
+    ----------
+    settings : Settings
+        What `tenure.toml`, the environment and the command line say.
+    root : Path
+        The settings file's folder; relative paths start there.
+    clock : Clock
+        What time it is.
+    tables : mapping
+        Tables given from Python in place of files: Arrow, pandas or polars, by the name of their section.
+    """
+
+    settings: Settings
+    root: Path
+    clock: Clock = system_clock
+    tables: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls, path: Path | str, overrides: Mapping[KeyPath, Any] | None = None, clock: Clock = system_clock
+    ) -> Place:
+        """Read a settings file.
+
+        Raises
+        ------
+        NotFoundError
+            The file does not exist.
+        ConfigError
+            A key or value is not understood.
+        """
+        path = Path(path)
+        return cls(load_settings(path, overrides), path.resolve().parent, clock)
+
+    @property
+    def workspace(self) -> Path:
+        """The folder of everything that tenure keeps for the project."""
+        return self.root / WORKSPACE
+
+    @contextmanager
+    def engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A query engine within the project's limits."""
+        with open_engine(self.settings.runtime, self.workspace) as engine:
+            yield engine
+
+    def database(self) -> Engine:
+        """The project's relational database."""
+        return open_database(self.settings.project.database, root=self.root)
+
+    def registry(self) -> Registry:
+        """The project's versions and aliases."""
+        return Registry(self.database(), self.workspace / "versions", self.clock)
+
+    def now(self) -> datetime:
+        """The clock's time."""
+        return self.clock()
