@@ -39,7 +39,7 @@ def customer_codes(customer_id: pa.Array | npt.ArrayLike) -> tuple[npt.NDArray[n
     ([0, 1, 0], 2)
     """
     column = customer_id if isinstance(customer_id, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(customer_id))
-    encoded = column.dictionary_encode()
+    encoded = column.dictionary_encode(null_encoding="encode")
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), len(encoded.dictionary)

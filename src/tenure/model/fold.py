@@ -1,0 +1,48 @@
+"""Customers dealt into folds.
+
+Enters: the customer and the label of each row. Leaves: a fold number per row. Invariant: a customer is in one fold with
+all their rows, and customers who were ever lost are spread evenly over the folds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tenure.model.protocol import Flags
+
+__all__ = ["customer_folds", "deal_customers"]
+
+
+def customer_folds(group: npt.NDArray[np.int64], label: Flags, *, folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Give every row a fold from 0 to `folds - 1`.
+
+    Examples
+    --------
+    >>> group = np.array([0, 0, 1, 2, 3])
+    >>> label = np.array([False, True, True, False, False])
+    >>> fold = customer_folds(group, label, folds=2, seed=0)
+    >>> bool(fold[0] == fold[1]), bool(fold[0] != fold[2]), bool(fold[3] != fold[4])
+    (True, True, True)
+    """
+    dealt = deal_customers(group, label, seed=seed)
+    return dealt[group] % folds
+
+
+def deal_customers(group: npt.NDArray[np.int64], label: Flags, *, seed: int) -> npt.NDArray[np.int64]:
+    """Shuffle customers into one row, those who were ever lost first; gives each customer's place.
+
+    Every `k`-th place then holds a fair share of either kind.
+
+    Examples
+    --------
+    >>> deal_customers(np.array([0, 1, 1]), np.array([False, False, True]), seed=0).tolist()
+    [1, 0]
+    """
+    customers = int(group.max()) + 1 if len(group) else 0
+    lost = np.bincount(group, label, minlength=customers) > 0
+    shuffled = np.random.default_rng(seed).permutation(customers)
+    order = shuffled[np.argsort(~lost[shuffled], kind="stable")]
+    places = np.empty(customers, dtype=np.int64)
+    places[order] = np.arange(customers)
+    return places
