@@ -1,0 +1,223 @@
+"""Probabilities that come true as often as they say.
+
+Enters: probabilities of rows that had no part in training the model behind them, with what happened. Leaves: a
+`Calibration`, a function from probability to probability that is kept as JSON. Invariant: it never decreases, so nobody
+overtakes anybody, and it never answers 0 or 1.
+
+Three methods: `none`; `sigmoid`, which moves and stretches the log odds (Platt 1999); `isotonic`, steps that only rise
+(Zadrozny and Elkan 2002). `auto` compares them by cross-fitting over customers and departs from `none` only where the
+log loss falls by more than one standard error of its fall: a calibration learned from noise costs more than it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from tenure.model.document import build, plain, refused
+from tenure.model.fold import customer_folds
+from tenure.model.measure import row_log_loss
+from tenure.model.protocol import Flags, Vector, sigmoid
+
+__all__ = ["Calibration", "CalibrationChoice", "choose_calibration", "fit_calibration"]
+
+Method = Literal["none", "sigmoid", "isotonic"]
+FOLDS = 5
+ENOUGH_FOR_STEPS = 1000
+_INSIDE = 1e-12
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A function from probability to probability.
+
+    Parameters
+    ----------
+    method : {"none", "sigmoid", "isotonic"}
+        Which kind.
+    slope, intercept : float
+        Of the log odds, for `sigmoid`.
+    given, found : tuple of float
+        Corners of a rising line, for `isotonic`.
+
+    Examples
+    --------
+    >>> calibration = Calibration("sigmoid", slope=1.0, intercept=-1.0)
+    >>> calibration.apply(np.array([0.5, 0.9])).round(3).tolist()
+    [0.269, 0.768]
+    >>> Calibration.from_json(calibration.to_json()) == calibration
+    True
+    """
+
+    method: Method = "none"
+    slope: float = 1.0
+    intercept: float = 0.0
+    given: tuple[float, ...] = ()
+    found: tuple[float, ...] = ()
+
+    def apply(self, probability: Vector) -> Vector:
+        """Correct probabilities."""
+        if self.method == "none":
+            return probability
+        if self.method == "sigmoid":
+            return np.clip(sigmoid(self.slope * _log_odds(probability) + self.intercept), _INSIDE, 1 - _INSIDE)
+        return np.interp(probability, self.given, self.found)
+
+    def to_json(self) -> dict[str, Any]:
+        """A document of plain values."""
+        document: dict[str, Any] = plain(self)
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_json` made.
+
+        Raises
+        ------
+        ArtifactError
+            The document is something else.
+        """
+        calibration: Self = build(cls, document, "calibration.json")
+        steps = [np.array(values) for values in (calibration.given, calibration.found)]
+        if len(steps[0]) != len(steps[1]) or any((np.diff(values) < 0).any() for values in steps):
+            raise refused("calibration.json: the corners do not rise together.")
+        if calibration.method == "isotonic" and not calibration.given:
+            raise refused("calibration.json: isotonic without corners.")
+        return calibration
+
+
+@dataclass(frozen=True)
+class CalibrationChoice:
+    """A calibration and why it was chosen.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        The one to use, fitted on all the rows given.
+    log_loss : mapping of method to float
+        Cross-fitted log loss of each method that was tried, in nats per row; `none` is the model's own.
+    """
+
+    calibration: Calibration
+    log_loss: Mapping[str, float]
+
+
+def fit_calibration(method: Method, probability: Vector, label: Flags) -> Calibration:
+    """Learn a calibration from probabilities and what happened.
+
+    Parameters
+    ----------
+    method : {"none", "sigmoid", "isotonic"}
+        Which kind.
+    probability : float64 array (rows,)
+        From models that were not trained on these rows.
+    label : bool array (rows,)
+        Both kinds occur.
+
+    Examples
+    --------
+    >>> label = np.arange(1000) % 4 == 0
+    >>> fit_calibration("sigmoid", np.full(1000, 0.5), label).apply(np.array([0.5])).round(3).tolist()
+    [0.25]
+    """
+    if method == "none":
+        return Calibration()
+    if method == "sigmoid":
+        return _fit_sigmoid(probability, label)
+    steps = IsotonicRegression().fit(probability, label)
+    least = 0.5 / (len(label) + 1)  # a step that holds only stayers is small, not empty
+    found = np.clip(steps.y_thresholds_, least, 1 - least)
+    return Calibration("isotonic", given=tuple(steps.X_thresholds_.tolist()), found=tuple(found.tolist()))
+
+
+def choose_calibration(
+    wanted: Literal["auto", "none", "sigmoid", "isotonic"],
+    probability: Vector,
+    label: Flags,
+    group: npt.NDArray[np.int64],
+    *,
+    seed: int,
+) -> CalibrationChoice:
+    """Learn the calibration that is wanted; `auto` keeps one only where it lowers log loss.
+
+    Isotonic steps are tried by `auto` where there are 1,000 rows of either kind, and must beat the sigmoid.
+
+    Parameters
+    ----------
+    wanted : {"auto", "none", "sigmoid", "isotonic"}
+        The setting.
+    probability : float64 array (rows,)
+        From models that were not trained on these rows.
+    label : bool array (rows,)
+        Whether the customer was lost.
+    group : int64 array (rows,)
+        The customer of each row.
+    seed : int
+        Of the folds.
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> truth = random.beta(1, 4, 4000)
+    >>> label = random.random(4000) < truth
+    >>> choose_calibration("auto", truth, label, np.arange(4000), seed=0).calibration.method
+    'none'
+    >>> choose_calibration("auto", truth / 2, label, np.arange(4000), seed=0).calibration.method != "none"
+    True
+    """
+    methods: list[Method] = ["none"]
+    if wanted == "auto":
+        enough = min(label.sum(), (~label).sum()) >= ENOUGH_FOR_STEPS
+        methods += ["sigmoid", "isotonic"] if enough else ["sigmoid"]
+    elif wanted != "none":
+        methods.append(wanted)
+    fold = customer_folds(group, label, folds=FOLDS, seed=seed)
+    losses = {method: _cross_fitted_loss(method, probability, label, fold) for method in methods}
+    chosen: Method = methods[-1]
+    if wanted == "auto":
+        chosen = "none"
+        for method in methods[1:]:
+            if _surely_lower(losses[method], losses[chosen], group):
+                chosen = method
+    mean: dict[str, float] = {method: float(loss.mean()) for method, loss in losses.items()}
+    return CalibrationChoice(fit_calibration(chosen, probability, label), mean)
+
+
+def _log_odds(probability: Vector) -> Vector:
+    inside = np.clip(probability, _INSIDE, 1 - _INSIDE)
+    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
+
+
+def _fit_sigmoid(probability: Vector, label: Flags) -> Calibration:
+    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(_log_odds(probability)[:, None], label)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    if slope < 0:  # scores that point the wrong way say nothing: everybody gets the rate of all
+        slope, intercept = 0.0, float(_log_odds(np.array([label.mean()]))[0])
+    return Calibration("sigmoid", slope=slope, intercept=intercept)
+
+
+def _cross_fitted_loss(method: Method, probability: Vector, label: Flags, fold: npt.NDArray[np.int64]) -> Vector:
+    loss = row_log_loss(label, probability)
+    if method == "none":
+        return loss
+    for number in range(FOLDS):
+        inside = fold == number
+        if not inside.any() or label[~inside].all() or not label[~inside].any():
+            continue
+        corrected = fit_calibration(method, probability[~inside], label[~inside]).apply(probability[inside])
+        loss[inside] = row_log_loss(label[inside], corrected)
+    return loss
+
+
+def _surely_lower(loss: Vector, than: Vector, group: npt.NDArray[np.int64]) -> bool:
+    """Whether the mean falls by more than a standard error; the rows of a customer are one observation."""
+    fall = than - loss
+    rows = np.bincount(group)
+    by_customer = np.bincount(group, fall) - fall.mean() * rows
+    return bool(fall.sum() > np.sqrt((by_customer**2).sum()))

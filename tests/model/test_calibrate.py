@@ -1,0 +1,105 @@
+"""Calibration is kept only where it helps, never reorders and survives JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenure.core.errors import ArtifactError
+from tenure.model.calibrate import Calibration, choose_calibration, fit_calibration
+
+RANDOM = np.random.default_rng(11)
+TRUTH = RANDOM.beta(1, 4, 6000)
+LABEL = RANDOM.random(6000) < TRUTH
+CUSTOMER = np.arange(6000)
+
+
+def chosen(probability: Any, wanted: Literal["auto", "none", "sigmoid", "isotonic"] = "auto", **changes: Any) -> Any:
+    return choose_calibration(wanted, probability, changes.get("label", LABEL), changes.get("group", CUSTOMER), seed=0)
+
+
+def log_odds(probability: Any) -> Any:
+    return np.log(probability / (1 - probability))
+
+
+def test_true_probabilities_are_left_alone() -> None:
+    assert chosen(TRUTH).calibration == Calibration()
+
+
+def test_overconfidence_is_undone() -> None:
+    overconfident = 1 / (1 + np.exp(-(2 * log_odds(TRUTH) + 1)))
+    choice = chosen(overconfident)
+    assert choice.calibration.method == "sigmoid"
+    assert choice.calibration.slope == pytest.approx(0.5, abs=0.05)
+    assert choice.calibration.apply(overconfident) == pytest.approx(TRUTH, abs=0.05)
+    assert choice.log_loss["sigmoid"] < choice.log_loss["none"]
+
+
+def test_a_bend_that_no_sigmoid_undoes_takes_steps() -> None:
+    choice = chosen(np.where(TRUTH > 0.25, TRUTH, TRUTH / 10))
+    assert choice.calibration.method == "isotonic"
+    assert choice.log_loss["isotonic"] < choice.log_loss["sigmoid"] < choice.log_loss["none"]
+
+
+def test_few_rows_try_no_steps_and_noise_is_not_learned() -> None:
+    kept = 0
+    for start in range(0, 6000, 100):
+        rows = slice(start, start + 100)
+        choice = choose_calibration("auto", TRUTH[rows], LABEL[rows], np.arange(100), seed=0)
+        assert set(choice.log_loss) == {"none", "sigmoid"}
+        kept += choice.calibration.method != "none"
+    assert kept <= 12  # one standard error lets about one in six pass by chance, less the price of fitting
+
+
+def test_rows_of_one_customer_do_not_make_a_fall_sure() -> None:
+    rows = slice(0, 60)
+    tilted = 1 / (1 + np.exp(-(0.9 * log_odds(TRUTH[rows]) - 0.15)))
+    many = [np.tile(part, 200) for part in (tilted, LABEL[rows], np.arange(60))]
+    alone = choose_calibration("auto", tilted, LABEL[rows], np.arange(60), seed=0)
+    together = choose_calibration("auto", many[0], many[1], many[2], seed=0)
+    apart = choose_calibration("auto", many[0], many[1], np.arange(12000), seed=0)
+    assert alone.calibration.method == together.calibration.method == "none"
+    assert apart.calibration.method != "none"
+
+
+@pytest.mark.parametrize("wanted", ["none", "sigmoid", "isotonic"])
+def test_a_method_that_is_wanted_is_used(wanted: Literal["none", "sigmoid", "isotonic"]) -> None:
+    choice = chosen(TRUTH, wanted)
+    assert choice.calibration.method == wanted
+    assert set(choice.log_loss) == {"none", wanted}
+
+
+def test_scores_that_point_the_wrong_way_become_the_rate_of_all() -> None:
+    calibration = fit_calibration("sigmoid", 1 - TRUTH, LABEL)
+    assert calibration.apply(np.array([0.1, 0.9])) == pytest.approx(LABEL.mean())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.booleans()), min_size=2, max_size=60),
+    st.sampled_from(["none", "sigmoid", "isotonic"]),
+)
+def test_nobody_overtakes_anybody(rows: list[tuple[int, bool]], method: Literal["none", "sigmoid", "isotonic"]) -> None:
+    probability = np.array([part / 1000 for part, _ in rows] + [0.2, 0.7])
+    label = np.array([lost for _, lost in rows] + [True, False])
+    calibration = fit_calibration(method, probability, label)
+    asked = np.linspace(0, 1, 101)
+    answered = calibration.apply(asked)
+    assert (np.diff(answered) >= 0).all()
+    if method != "none":
+        assert answered.min() > 0
+        assert answered.max() < 1
+    assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"method": "magic"}, {"given": [0.5, 0.1], "found": [0.1, 0.2]}, {"given": [0.5]}, {"method": "isotonic"}],
+)
+def test_a_damaged_document_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ArtifactError):
+        Calibration.from_json(Calibration().to_json() | change)
