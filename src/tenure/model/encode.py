@@ -5,8 +5,8 @@ categories frozen at `fit`, and missing is NaN. Invariant: the labels have no pa
 way alone or among millions, at training or years later; a value never seen becomes the code for "other", no error.
 
 A category is kept while it is among the `MAX_CATEGORIES` most frequent of its column and has at least `MIN_ROWS` rows;
-all others share the last code. So a column of ten thousand shop numbers costs no more than one of fifty, and how many
-values and rows were folded stands in the encoder.
+all others share the last code. So a column of ten thousand shop numbers stays bounded, and how many values and rows
+were folded stands in the encoder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tenure.model.protocol import Column, Matrix
 
 __all__ = ["MAX_CATEGORIES", "MIN_ROWS", "Dropped", "EncodedColumn", "Encoder"]
 
-MAX_CATEGORIES = 50
+MAX_CATEGORIES = 1000
 MIN_ROWS = 10
 Values = npt.NDArray[np.float32]
 
