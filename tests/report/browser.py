@@ -114,6 +114,8 @@ def chromium(folder: Path) -> Iterator[Tab]:
             tab.attach()
             yield tab
             tab.call("Browser.close")
-        finally:
+        except BaseException:
             process.terminate()
-            process.wait()
+            raise
+        finally:
+            process.wait()  # until it has written the last of its profile

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from tenure.report.palette import AXIS, CLEAR, GRID, INK, PAPER
 
-__all__ = ["FONT", "Chart", "axis", "draw", "plain_text"]
+__all__ = ["FONT", "Chart", "axis", "draw", "hatch", "plain_text"]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
@@ -85,6 +85,11 @@ def draw(name: str, title: str, alt: str, traces: Sequence[Any], *, height: int 
     }
     figure = go.Figure(list(traces), frame | layout)
     return Chart(f"chart-{name}", title, alt, height, Markup(figure.to_json(engine="json")))  # noqa: S704 - see below
+
+
+def hatch(colour: str, shape: str) -> dict[str, Any]:
+    """A bar's pattern on its colour; without a shape the plain colour."""
+    return {"shape": shape, "bgcolor": colour, "fgcolor": PAPER, "size": 6, "solidity": 0.35}
 
 
 def plain_text(text: str) -> str:

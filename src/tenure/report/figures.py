@@ -13,10 +13,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from tenure.model.evaluate import CalibrationBin, Decile, Estimate, Judgement
-from tenure.report.chart import Chart, axis, draw, plain_text
+from tenure.report.chart import Chart, axis, draw, hatch, plain_text
 from tenure.report.inputs import Histogram, ReportInput
 from tenure.report.palette import AXIS, BLUE, BLUE_BAND, GREEN, INK, MIST, ORANGE, PAPER, STONE
-from tenure.report.words import decimal, percent, with_interval
+from tenure.report.words import percent, times, with_interval
 
 __all__ = ["calibration_chart", "gain_chart", "lift_chart", "precision_recall_chart", "rank_chart", "roc_chart"]
 
@@ -49,7 +49,7 @@ def roc_chart(report: ReportInput) -> Chart:
     metrics = report.own.metrics
     if "recall" in metrics and "contacted_share" in metrics:
         traces.append(_threshold_mark(_stayers_contacted(report.own), metrics["recall"].value))
-    chance = _reference([0, 1], [0, 1], "chance")
+    chance = _reference([0, 1], [0, 1])
     return draw(
         "roc", "ROC curve", alt, [chance, *traces], height=380,
         xaxis=axis("stayers contacted", **SHARE), yaxis=axis("leavers found", **SHARE),
@@ -70,10 +70,10 @@ def precision_recall_chart(report: ReportInput) -> Chart:
     ]
     if "recall" in own.metrics and "precision" in own.metrics:
         traces.append(_threshold_mark(own.metrics["recall"].value, own.metrics["precision"].value))
-    chance = _reference([0, 1], [rate, rate], "chance")
+    chance = _reference([0, 1], [rate, rate])
     return draw(
         "precision-recall", "Precision and recall", alt, [chance, *traces], height=380,
-        xaxis=axis("leavers found (recall)", **SHARE), yaxis=axis("leavers among those contacted (precision)", **SHARE),
+        xaxis=axis("leavers found (recall)", **SHARE), yaxis=axis("contacted who leave (precision)", **SHARE),
     )  # fmt: skip
 
 
@@ -97,9 +97,10 @@ def _line(
     )
 
 
-def _reference(x: list[float], y: list[float], name: str) -> Any:
+def _reference(x: list[float], y: list[float]) -> Any:
+    """The dashed line that captions explain."""
     line = {"color": AXIS, "width": 1, "dash": "longdash"}
-    return go.Scatter(x=x, y=y, mode="lines", name=name, line=line, hoverinfo="skip")
+    return go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
 
 
 def _threshold_mark(x: float, y: float) -> Any:
@@ -112,7 +113,7 @@ def gain_chart(report: ReportInput) -> Chart:
     """Share of the leavers found against the share of customers contacted, by decile."""
     first = report.own.deciles[0].gain
     alt = f"Cumulative gain: the top tenth of {report.own.name} holds {with_interval(first, percent)} of the leavers."
-    traces = [_band(report.own.deciles), _reference([0, 1], [0, 1], "at random")]
+    traces = [_band(report.own.deciles), _reference([0, 1], [0, 1])]
     for judgement, style in zip(compared(report), LINES, strict=False):
         points = [(0.0, 0.0), *((part.decile / 10, part.gain.value) for part in judgement.deciles)]
         traces.append(_line(judgement, points, style, "of customers contacted", "of leavers found"))
@@ -135,14 +136,14 @@ def _band(deciles: Sequence[Decile]) -> Any:
         line={"width": 0},
         mode="lines",
         hoverinfo="skip",
-        name="95 % interval",
+        showlegend=False,
     )
 
 
 def lift_chart(report: ReportInput) -> Chart:
     """Churn rate of each tenth over the churn rate of all."""
     deciles = report.own.deciles
-    alt = "Lift by decile: " + ", ".join(f"{part.decile}: {decimal(part.lift.value)}" for part in deciles) + "."
+    alt = "Lift by decile: " + ", ".join(f"{part.decile}: {times(part.lift.value)}" for part in deciles) + "."
     bars = go.Bar(
         x=[part.decile for part in deciles],
         y=[part.lift.value for part in deciles],
@@ -152,7 +153,7 @@ def lift_chart(report: ReportInput) -> Chart:
         hovertemplate="%{y:.2f} times the average<br>%{customdata[0]:,} of %{customdata[1]:,} leave<extra></extra>",
         showlegend=False,
     )
-    average = _reference([0.4, 10.6], [1, 1], "average")
+    average = _reference([0.4, 10.6], [1, 1])
     return draw(
         "lift", "Lift by tenth", alt, [bars, average], height=380, bargap=0.25,
         xaxis=axis("tenth of customers, highest scores first", dtick=1, range=[0.4, 10.6], showgrid=False),
@@ -185,7 +186,7 @@ def calibration_chart(report: ReportInput) -> Chart:
     )
     end = min(1.0, 1.08 * max(_reach(bins)))
     scale = {"tickformat": ".0%", "range": [-0.01 * end, end]}
-    traces = [_reference([0, end], [0, end], "perfect"), _observed(bins)]
+    traces = [_reference([0, end], [0, end]), _observed(bins)]
     split_at = 0.0
     if report.predictions:
         split_at = 0.34
@@ -214,7 +215,7 @@ def _observed(bins: Sequence[CalibrationBin]) -> Any:
         error_y=_whiskers([part.observed for part in bins], BLUE),
         mode="markers",
         marker={"color": BLUE, "size": 9},
-        name="a tenth of the customers, with 95 % interval",
+        name="observed, with its interval",
         customdata=[part.rows for part in bins],
         hovertemplate="predicted %{x:.1%}<br>observed %{y:.1%}<br>%{customdata:,} customers<extra></extra>",
     )
@@ -230,15 +231,17 @@ def _histogram(predictions: Histogram) -> list[Any]:
     return [
         go.Bar(
             x=middles, y=rows, name=name, yaxis="y2", width=width,
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": PAPER, "size": 5}},
+            marker={"color": colour, "pattern": hatch(colour, pattern)},
             hovertemplate=f"around %{{x:.0%}}: %{{y:,}} {name}<extra></extra>",
         )
         for name, rows, colour, pattern in looks
     ]  # fmt: skip
 
 
-def rank_chart(report: ReportInput) -> Chart:
-    """ROC AUC of every entry of the scorecard, with its interval."""
+def rank_chart(report: ReportInput) -> Chart | None:
+    """ROC AUC of every entry of the scorecard, with its interval; none where there is nothing to compare with."""
+    if len(report.scorecard) == 1:
+        return None
     entries = report.scorecard[::-1]
     alt = "ROC AUC: " + ", ".join(f"{e.name} {with_interval(e.metrics['roc_auc'])}" for e in report.scorecard) + "."
     colours = [BLUE if e is report.own else ORANGE if e.kind == "model" else STONE for e in entries]
@@ -254,6 +257,6 @@ def rank_chart(report: ReportInput) -> Chart:
     ]  # fmt: skip
     return draw(
         "rank", "ROC AUC with 95 % intervals", alt, traces, height=70 + 32 * len(entries),
-        xaxis=axis("ROC AUC (0.5 is chance, 1 is perfect)"),
+        xaxis=axis("ROC AUC"),
         yaxis=axis(type="category", showgrid=True, tickfont={"size": 13, "color": INK}),
     )  # fmt: skip

@@ -14,9 +14,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from tenure.core.time import format_instant
-from tenure.report.chart import Chart, axis, draw
+from tenure.report.chart import Chart, axis, draw, hatch
 from tenure.report.inputs import Block, ReportInput
-from tenure.report.palette import AXIS, BLUE, GREEN, INK, MIST, ORANGE, PAPER, STONE
+from tenure.report.palette import AXIS, BLUE, GREEN, INK, MIST, ORANGE, STONE
 from tenure.report.words import percent, span
 
 __all__ = ["labels_chart", "split_chart"]
@@ -26,6 +26,7 @@ LOOK: dict[Block, tuple[str, str, str]] = {  # colour, symbol of a point, patter
     "calibrate": (GREEN, "square", "x"),
     "test": (ORANGE, "diamond", "/"),
 }
+DATES: dict[str, Any] = {"type": "date", "tickformat": "%-d %b\n%Y", "nticks": 5, "tickangle": 0}
 
 
 def labels_chart(report: ReportInput) -> Chart | None:
@@ -56,7 +57,7 @@ def labels_chart(report: ReportInput) -> Chart | None:
     return draw(
         "labels", "Churn rate and customers at risk at each cutoff", f"Churn rate by cutoff: {rates}.", traces,
         height=360, bargap=0.5,
-        xaxis=axis(type="date", anchor="y2", showgrid=False),
+        xaxis=axis(anchor="y2", showgrid=False, **DATES),
         yaxis=axis("left", domain=[0.46, 1], tickformat=".0%", rangemode="tozero"),
         yaxis2=axis("at risk", domain=[0, 0.34], rangemode="tozero", nticks=4),
     )  # fmt: skip
@@ -65,7 +66,7 @@ def labels_chart(report: ReportInput) -> Chart | None:
 def _at_risk(x: list[str], rows: list[int], block: str, colour: str, pattern: str) -> Any:
     return go.Bar(
         x=x, y=rows, yaxis="y2", showlegend=False,
-        marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": PAPER, "size": 5}},
+        marker={"color": colour, "pattern": hatch(colour, pattern)},
         hovertemplate=f"{block} %{{x|%Y-%m-%d}}<br>%{{y:,}} customers at risk<extra></extra>",
     )  # fmt: skip
 
@@ -83,7 +84,7 @@ def split_chart(report: ReportInput) -> Chart | None:
     )
     return draw(
         "split", "Cutoffs, history and judged spans", alt, traces, height=130 + 24 * len(names), barmode="overlay",
-        bargap=0.4, shapes=_embargo(report), xaxis=axis(type="date"),
+        bargap=0.4, shapes=_embargo(report), xaxis=axis(**DATES),
         yaxis=axis(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False, dtick=1,
                    tickfont={"size": 11, "color": INK}),
     )  # fmt: skip
@@ -137,7 +138,7 @@ def _label_bars(report: ReportInput) -> Iterator[Any]:
         if spans:
             yield _bars(
                 f"judged: {block}", spans, "label judged on", color=colour,
-                pattern={"shape": pattern, "fgcolor": PAPER, "size": 5},
+                pattern=hatch(colour, pattern),
             )  # fmt: skip
     if grace > timedelta(0):
         ends = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
@@ -17,13 +18,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from tenure.core.time import format_instant
 from tenure.report import figures, history, tables
 from tenure.report.chart import Chart
 from tenure.report.inputs import ReportInput
 from tenure.report.palette import DARK
 from tenure.report.prose import cautions, summary
-from tenure.report.words import amount, count, percent, plural, span
+from tenure.report.words import amount, count, moment, percent, plural, rate, span, wrappable
 
 __all__ = ["render"]
 
@@ -107,9 +107,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "amount": amount, "count": count, "instant": format_instant, "percent": percent, "plural": plural, "span": span,
-    }  # fmt: skip
+    filters: tuple[Callable[..., str], ...] = (amount, count, moment, percent, plural, rate, span, wrappable)
+    environment.filters |= {words.__name__: words for words in filters}
     return environment
 
 

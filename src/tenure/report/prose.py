@@ -7,12 +7,11 @@ over the point of no difference the sentence says that nothing was shown.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from tenure.core.time import format_instant
 from tenure.model.evaluate import Estimate
 from tenure.report.inputs import ReportInput
-from tenure.report.words import amount, count, percent, plural, signed, span, with_interval
+from tenure.report.words import THIN, amount, count, percent, plural, rate, signed, span, times, with_interval
 
 __all__ = ["METRIC_WORDS", "cautions", "summary"]
 
@@ -47,8 +46,8 @@ METRIC_WORDS = {
 }
 
 
-def summary(report: ReportInput) -> tuple[str, ...]:
-    """What the report comes down to, in a few sentences.
+def summary(report: ReportInput) -> tuple[str, str]:
+    """What the report comes down to: one paragraph for everybody, and one that says how far to trust it.
 
     Raises
     ------
@@ -56,18 +55,21 @@ def summary(report: ReportInput) -> tuple[str, ...]:
         The version's judgement lacks a metric that every trained model has.
     """
     own = report.own
-    found, auc = own.deciles[0].gain, own.metrics["roc_auc"]
-    lift = with_interval(own.metrics["lift_top_decile"])
-    top = with_interval(found, percent)
-    sentences = [
+    top = with_interval(own.deciles[0].gain, percent)
+    lift = with_interval(own.metrics["lift_top_decile"], times)
+    found = (
         f"{_judged(report)} {count(own.positives)} of them, {percent(own.positives / own.rows)}, left{_when(report)}.",
-        f"The tenth of customers with the highest scores holds {top} of these leavers, {lift} times its fair share.",
-        f"Of one leaver and one stayer it gives the leaver the higher score {with_interval(auc, percent)} of the time.",
-        _face_value(own.metrics.get("observed_expected")),
+        f"The tenth of customers with the highest scores held {top} of these leavers, {lift} times its fair share.",
         _beside_baseline(report),
         _earning(report),
-    ]
-    return tuple(filter(None, sentences))
+    )
+    auc = with_interval(own.metrics["roc_auc"], percent)
+    trust = (
+        f"Of one leaver and one stayer, the model gives the leaver the higher score {auc} of the time.",
+        _face_value(own.metrics.get("observed_expected")),
+        f"Leaving means {report.churn}. Brackets hold 95{THIN}% intervals.",
+    )
+    return " ".join(filter(None, found)), " ".join(filter(None, trust))
 
 
 def _judged(report: ReportInput) -> str:
@@ -104,7 +106,7 @@ def _beside_baseline(report: ReportInput) -> str:
     if best is None:
         return ""
     found = with_interval(best.deciles[0].gain, percent)
-    return f"The best simple rule, “{best.name}”, finds {found} with as many contacts."
+    return f"The best simple rule, “{best.name}”, would have found {found} with as many contacts."
 
 
 def _earning(report: ReportInput) -> str:
@@ -112,8 +114,13 @@ def _earning(report: ReportInput) -> str:
     if money is None or not money.campaigns:
         return ""
     best = money.campaigns[0]
-    profit = with_interval(best.profit, amount)
-    return f"To {best.name} would have reached {plural(best.contacted, 'customer')} and earned {profit}."
+    profit, (low, high) = best.profit, money.value.save_rates
+    verbs = ("have reached", "earned") if money.basis == "outcomes" else ("reach", "earn")
+    ends = f"between {amount(profit.low)} and {amount(profit.high)}"
+    range_of = f"{ends}, as the save rate may be {rate(low)} to {rate(high)}"
+    name, reached = best.name[:1].upper() + best.name[1:], plural(best.contacted, "customer")
+    earned = amount(profit.value) if low == high else range_of
+    return f"“{name}” would {verbs[0]} {reached} and {verbs[1]} {earned}."
 
 
 def cautions(report: ReportInput) -> Iterator[str]:
@@ -135,5 +142,3 @@ def cautions(report: ReportInput) -> Iterator[str]:
     if allowed:
         names = ", ".join(dict.fromkeys(finding.feature for finding in allowed))
         yield f"The audit suspects {names} of knowing the answer; the project's settings let it pass."
-    if report.split.horizon > timedelta(0) and report.split.dropped:
-        yield f"{plural(len(report.split.dropped), 'cutoff')} could not be used; the split says why."

@@ -15,7 +15,7 @@ from tenure.features.audit import Finding
 from tenure.model.evaluate import METRICS, Estimate
 from tenure.report.inputs import Money, ReportInput
 from tenure.report.prose import METRIC_WORDS
-from tenure.report.words import amount, count, decimal, interval, percent, plural, signed
+from tenure.report.words import amount, count, decimal, interval, moment, percent, plural, signed, times
 
 __all__ = [
     "Bar",
@@ -89,18 +89,18 @@ def scorecard_rows(report: ReportInput) -> tuple[Entry, ...]:
 def _cell(key: str, estimate: Estimate | None) -> Cell:
     if estimate is None:
         return Cell()
-    form = percent if key in _SHARES else decimal
+    form = percent if key in _SHARES else times if key == "lift_top_decile" else decimal
     return Cell(form(estimate.value), interval(estimate, form))
 
 
 def _ahead(estimate: Estimate | None) -> Cell:
-    return Cell() if estimate is None else Cell(signed(estimate.value), interval(estimate, signed))
+    return Cell() if estimate is None else Cell(signed(estimate.value), interval(estimate))
 
 
 def decile_rows(report: ReportInput) -> Iterator[tuple[str, str, str, Cell, Cell]]:
     """Tenth, rows, churners, lift and cumulative gain."""
     for part in report.own.deciles:
-        lift = Cell(decimal(part.lift.value), interval(part.lift))
+        lift = Cell(times(part.lift.value), interval(part.lift, times))
         gain = Cell(percent(part.gain.value), interval(part.gain, percent))
         yield str(part.decile), count(part.rows), count(part.positives), lift, gain
 
@@ -156,7 +156,7 @@ def facts(report: ReportInput) -> Iterator[tuple[str, str]]:
     """What stands under the title: word and value."""
     yield "Version", report.version
     yield "Model", report.family
-    yield "Made", format_instant(report.created_at.replace(microsecond=0))
+    yield "Made", moment(report.created_at)
     yield "Data", plural(report.contract.rows, "row") + " read"
 
 

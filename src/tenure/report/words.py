@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+from markupsafe import Markup
 
 from tenure.core.time import DAY, format_duration
 from tenure.model.evaluate import Estimate
 
-__all__ = ["amount", "count", "decimal", "interval", "percent", "plural", "signed", "span", "with_interval"]
+__all__ = [
+    "amount",
+    "count",
+    "decimal",
+    "interval",
+    "moment",
+    "percent",
+    "plural",
+    "rate",
+    "signed",
+    "span",
+    "times",
+    "with_interval",
+    "wrappable",
+]
 
 THIN = "\u202f"  # narrow and not breaking
 MINUS = "\u2212"
 DASH = "\u2013"
+SIGNS = ("+", MINUS)
 Format = Callable[[float], str]
 
 
@@ -33,14 +50,25 @@ def count(number: float) -> str:
 
 
 def decimal(number: float) -> str:
-    """A number with three decimals, or two from 2 on.
+    """A number with three decimals.
 
     Examples
     --------
-    >>> decimal(0.86341), decimal(3.9412)
-    ('0.863', '3.94')
+    >>> decimal(0.86341)
+    '0.863'
     """
-    return (f"{number:.3f}" if abs(number) < 2 else f"{number:,.2f}").replace("-", MINUS)
+    return f"{number:.3f}".replace("-", MINUS)
+
+
+def times(number: float) -> str:
+    """A multiple.
+
+    Examples
+    --------
+    >>> times(3.2481)
+    '3.25'
+    """
+    return f"{number:.2f}"
 
 
 def signed(number: float) -> str:
@@ -67,7 +95,7 @@ def amount(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent, with a decimal where it is below a tenth.
+    """A share in per cent, with a decimal where it is below a fifth.
 
     Examples
     --------
@@ -77,8 +105,19 @@ def percent(share: float) -> str:
     return f"{_hundredths(share, _decimals(share))}{THIN}%"
 
 
+def rate(share: float) -> str:
+    """A share that somebody chose, with the digits that they gave it.
+
+    Examples
+    --------
+    >>> rate(0.1).split(THIN), rate(0.125).split(THIN)
+    (['10', '%'], ['12.5', '%'])
+    """
+    return f"{share * 100:g}{THIN}%"
+
+
 def _decimals(share: float) -> int:
-    return 0 if abs(share) >= 0.0995 or share == 0 else 1 if abs(share) >= 0.00095 else 2
+    return 0 if abs(share) >= 0.2 or share == 0 else 1 if abs(share) >= 0.00095 else 2
 
 
 def _hundredths(share: float, decimals: int) -> str:
@@ -95,13 +134,17 @@ def interval(estimate: Estimate, form: Format = decimal) -> str:
     >>> interval(Estimate(0.391, 0.35, 0.43), percent).split(DASH)[0]
     '35'
     """
-    low, high = estimate.low, estimate.high
-    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+    low, high, unit = estimate.low, estimate.high, ""
+    if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     if form is percent:
-        decimals = _decimals(estimate.value)
-        return f"{_hundredths(low, decimals)}{DASH}{_hundredths(high, decimals)}{THIN}%"
-    return f"{form(low)} to {form(high)}" if low < 0 else f"{form(low)}{DASH}{form(high)}"
+        decimals, unit = _decimals(estimate.value), f"{THIN}%"
+        ends = _hundredths(low, decimals), _hundredths(high, decimals)
+    else:
+        ends = form(low), form(high)
+    if ends[0] == ends[1]:
+        return ""
+    return f"{ends[0]} to {ends[1]}{unit}" if ends[0][0] in SIGNS else f"{ends[0]}{DASH}{ends[1]}{unit}"
 
 
 def with_interval(estimate: Estimate, form: Format = decimal) -> str:
@@ -125,6 +168,29 @@ def plural(number: int, one: str, many: str = "") -> str:
     ('1 row', '1,200 rows', '2 children')
     """
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def moment(instant: datetime) -> str:
+    """A UTC instant to the minute; only its date at midnight.
+
+    Examples
+    --------
+    >>> moment(datetime(2026, 3, 2, 7, 30, 12, tzinfo=UTC)), moment(datetime(2026, 3, 2, tzinfo=UTC))
+    ('2026-03-02 07:30 UTC', '2026-03-02')
+    """
+    utc = instant.astimezone(UTC)
+    return f"{utc:%Y-%m-%d}" if (utc.hour, utc.minute) == (0, 0) else f"{utc:%Y-%m-%d %H:%M} UTC"
+
+
+def wrappable(name: str) -> Markup:
+    """A name that may break after its underscores, and nowhere else while there is room.
+
+    Examples
+    --------
+    >>> print(wrappable("login_<b>"))
+    login_<wbr>&lt;b&gt;
+    """
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def span(length: timedelta) -> str:
