@@ -19,7 +19,7 @@ from tenure.core.database import open_database
 from tenure.core.errors import ArtifactError, InputError, NotFoundError, StateError
 from tenure.core.time import Clock
 from tenure.features.declare import FeatureSet
-from tenure.model.catalogue import alias_rows, move_rows, version_rows
+from tenure.model.catalogue import alias_rows, version_rows
 from tenure.model.document import refused
 from tenure.model.evaluate import Estimate
 from tenure.model.manifest import MANIFEST, Cutoffs, Manifest
@@ -58,9 +58,6 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     url = f"sqlite:///{tmp_path}/tenure.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     opened = open_database(url)
     yield opened
-    with opened.begin() as connection:
-        for table in (move_rows, alias_rows, version_rows):
-            connection.execute(table.delete())
     opened.dispose()
 
 

@@ -110,5 +110,6 @@ def largest_difference(expected: Vector, found: Vector) -> float:
     """
     if expected.shape != found.shape or not expected.size:
         return float("inf")
-    difference = float(np.max(np.abs(expected - found)))
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is no number, and counts as missing
+        difference = float(np.max(np.abs(expected - found)))
     return difference if np.isfinite(difference) else float("inf")

@@ -19,9 +19,25 @@ from tenure.model.document import build, build_record, canonical, digest, parse,
 from tenure.model.evaluate import Estimate
 from tenure.model.seal import SealedFile
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "Cutoffs", "Manifest"]
+__all__ = [
+    "CALIBRATION",
+    "ENCODER",
+    "EVALUATION",
+    "FORMAT_VERSION",
+    "GOLDEN",
+    "MANIFEST",
+    "REPORT",
+    "Cutoffs",
+    "Manifest",
+]
 
 MANIFEST = "manifest.json"
+ENCODER = "encoder.json"
+CALIBRATION = "calibration.json"
+EVALUATION = "evaluation.json"
+GOLDEN = "golden.parquet"
+REPORT = "report.html"
+
 FORMAT = "tenure version"
 FORMAT_VERSION = 1
 _DERIVED = ("format", "features", "features_sha256", "seal")  # compared as bytes, once the rest was read

@@ -21,12 +21,13 @@ from pathlib import Path
 from tenure.core.errors import StateError
 from tenure.model.document import refused
 from tenure.model.golden import TOLERANCE
-from tenure.model.manifest import MANIFEST, Manifest
+from tenure.model.manifest import CALIBRATION, ENCODER, EVALUATION, GOLDEN, MANIFEST, Manifest
 from tenure.model.sandbox import Limits, rehearse
 from tenure.model.seal import check_names, copy_sealed, read_plain_file
 
 __all__ = ["dependencies", "read_manifest", "require_golden", "verified", "verify"]
 
+_NEEDED = {ENCODER, CALIBRATION, EVALUATION, GOLDEN}
 _MANIFEST_BYTES = 16 << 20
 _DISTRIBUTIONS = ("tenure", "numpy", "pyarrow", "scikit-learn", "xgboost", "xgboost-cpu")
 
@@ -84,7 +85,10 @@ def verified(
     """
     with _private_folder(folder) as private:
         manifest, data = _manifest(folder, manifest_sha256)
-        check_names(folder, [MANIFEST, *(file.name for file in manifest.files)])
+        names = [file.name for file in manifest.files]
+        if absent := sorted(_NEEDED - set(names)):
+            raise refused(f"The manifest of {folder.name} names no {', '.join(absent)}.", folder=str(folder))
+        check_names(folder, [MANIFEST, *names])
         copy_sealed(folder, private, manifest.files)
         (private / MANIFEST).write_bytes(data)
         require_golden(rehearse(private, folder.name, limits), folder.name, manifest.dependencies)

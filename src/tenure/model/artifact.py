@@ -1,0 +1,216 @@
+"""A trained version as a folder: written once and whole, loaded only after it proved itself.
+
+Enters: what training made, or a version folder that anybody may have touched since. Leaves: the folder and the hash of
+its manifest, or a `LoadedVersion` that predicts. Invariant: a `LoadedVersion` exists only where every hash agreed, a
+throw-away process parsed the files and reproduced the golden rows, and this process reproduced them too.
+
+| file | what |
+| --- | --- |
+| `manifest.json` | what the version is, and size and SHA-256 of every other file |
+| `model.ubj` or `model.json` | the model, as its family writes it |
+| `encoder.json`, `calibration.json` | how columns become a matrix, and margins probabilities |
+| `evaluation.json` | the scorecard on the test block |
+| `golden.parquet` | up to 200 rows with the probabilities they must get |
+| `report.html` | the same for people |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tenure.core.files import atomic_folder
+from tenure.core.time import Clock
+from tenure.features.declare import FeatureSet
+from tenure.model.evaluate import Judgement
+from tenure.model.manifest import EVALUATION, MANIFEST, REPORT, Cutoffs, Manifest
+from tenure.model.parts import Parts, read_parts, reproduce, write_parts
+from tenure.model.protocol import Vector
+from tenure.model.sandbox import Limits
+from tenure.model.scorecard import read_scorecard, write_scorecard
+from tenure.model.seal import measure
+from tenure.model.verify import dependencies, require_golden, verified
+
+__all__ = ["Draft", "LoadedVersion", "load_version", "without_passwords", "write_version"]
+
+_URL_PASSWORD = re.compile(r"(://[^/:@\s]*):[^/@\s]*@")
+_QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&\s]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """Everything that training knows of a version before it is sealed.
+
+    Parameters
+    ----------
+    parts : Parts
+        What predicts.
+    scorecard : tuple of Judgement
+        On the test block, the version's own model first.
+    sample : table
+        Raw feature rows to choose golden rows from, best those of the test block.
+    fingerprint : str
+        Of the data it was trained on.
+    cutoffs : Cutoffs
+        Of train, calibrate and test.
+    threshold : float or None
+        Probability from which contacting pays; None where every customer has a threshold of their own.
+    settings : mapping
+        The project's settings as plain values; passwords in them are not kept.
+    report : str
+        The report as HTML; empty for none.
+    """
+
+    parts: Parts
+    scorecard: tuple[Judgement, ...]
+    sample: pa.Table
+    fingerprint: str
+    cutoffs: Cutoffs
+    threshold: float | None
+    settings: Mapping[str, Any]
+    report: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedVersion:
+    """A version that may serve.
+
+    Parameters
+    ----------
+    name : str
+        Of its folder, for example `v3`.
+    manifest : Manifest
+        What it is.
+    parts : Parts
+        What predicts.
+    scorecard : tuple of Judgement
+        How it did on its test block.
+    """
+
+    name: str
+    manifest: Manifest
+    parts: Parts
+    scorecard: tuple[Judgement, ...]
+
+    @property
+    def features(self) -> FeatureSet:
+        """The declared features: the columns that `predict` needs."""
+        return self.manifest.features
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability from which contacting pays; None where every customer has a threshold of their own."""
+        return self.manifest.threshold
+
+    def predict(self, table: pa.Table) -> Vector:
+        """Churn probability of each row of raw feature columns, float64 (rows,) in [0, 1].
+
+        Raises
+        ------
+        NotFoundError
+            A feature column is missing.
+        InputError
+            A feature column is of another kind than at training, or holds infinite values.
+        """
+        return self.parts.predict(table)
+
+
+def write_version(folder: Path, draft: Draft, clock: Clock) -> str:
+    """Write and seal a version folder, whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        The final folder, with a name from `Registry.reserve`.
+    draft : Draft
+        What it shall hold.
+    clock : Clock
+        Gives the time of creation.
+
+    Returns
+    -------
+    str
+        SHA-256 of the manifest, for `Registry.register`.
+
+    Raises
+    ------
+    FileExistsError
+        The folder exists: a version is never written twice.
+    InputError
+        The sample has no rows.
+    """
+    with atomic_folder(folder) as temporary:
+        write_parts(temporary, draft.parts, draft.sample)
+        (temporary / EVALUATION).write_bytes(write_scorecard(draft.scorecard))
+        if draft.report:
+            (temporary / REPORT).write_text(draft.report, encoding="utf-8")
+        data = _manifest(temporary, draft, clock()).to_json()
+        Manifest.from_json(data)  # what could not be read back must not be sealed
+        (temporary / MANIFEST).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _manifest(folder: Path, draft: Draft, created_at: datetime) -> Manifest:
+    return Manifest(
+        family=draft.parts.family,
+        created_at=created_at,
+        files=measure(folder),
+        features=draft.parts.features,
+        fingerprint=draft.fingerprint,
+        cutoffs=draft.cutoffs,
+        threshold=None if draft.threshold is None else float(draft.threshold),
+        metrics=draft.scorecard[0].metrics if draft.scorecard else {},
+        dependencies=dependencies(),
+        settings=without_passwords(draft.settings),
+    )
+
+
+def load_version(folder: Path, manifest_sha256: str | None = None, limits: Limits | None = None) -> LoadedVersion:
+    """Load a version after it proved itself.
+
+    Parameters
+    ----------
+    folder : Path
+        The version's folder.
+    manifest_sha256 : str, optional
+        What the registry says the manifest hashes to. Without it the folder vouches for itself: damage is found, but
+        not somebody who rewrote the manifest together with the files.
+    limits : Limits, optional
+        What the throw-away process may use.
+
+    Raises
+    ------
+    ArtifactError
+        The version may not be used; the message says why.
+    StateError
+        The folder or a temporary copy could not be read or written.
+    """
+    with verified(folder, manifest_sha256, limits) as (manifest, private):
+        parts, golden = read_parts(private)
+        scorecard = read_scorecard((private / EVALUATION).read_bytes())
+    require_golden(reproduce(parts, golden), folder.name, manifest.dependencies)
+    return LoadedVersion(folder.name, manifest, parts, scorecard)
+
+
+def without_passwords(document: Any) -> Any:
+    """Settings as they may be shown and kept: the passwords in database addresses are stars.
+
+    Examples
+    --------
+    >>> without_passwords({"project": {"database": "postgresql+psycopg://ana:secret@db/churn"}})
+    {'project': {'database': 'postgresql+psycopg://ana:***@db/churn'}}
+    """
+    if isinstance(document, Mapping):
+        return {key: without_passwords(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [without_passwords(value) for value in document]
+    if isinstance(document, str):
+        return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", document))
+    return document

@@ -1,0 +1,127 @@
+"""The parts of a version that predict: encoder, model and calibration, written to and read from its folder.
+
+Enters: raw feature columns. Leaves: churn probabilities. Invariant: training, the rehearsal and serving predict through
+the same `Parts.predict`, so golden rows that agree mean that serving says what training measured.
+
+`read_parts` trusts its folder: call it on a private copy that `tenure.model.verify` made, nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tenure.core.errors import InputError, did_you_mean
+from tenure.features.declare import FeatureSet
+from tenure.model.calibrate import Calibration
+from tenure.model.document import canonical, parse, refused
+from tenure.model.encode import Encoder
+from tenure.model.families import FAMILIES
+from tenure.model.golden import choose_golden, golden_rows, largest_difference, split_golden
+from tenure.model.manifest import CALIBRATION, ENCODER, GOLDEN, MANIFEST, Manifest
+from tenure.model.protocol import Model, Vector
+
+__all__ = ["Parts", "read_parts", "reproduce", "write_parts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What turns feature columns into probabilities.
+
+    Parameters
+    ----------
+    family : str
+        Key in `tenure.model.families.FAMILIES`.
+    features : FeatureSet
+        The columns that it needs.
+    encoder : Encoder
+        Makes the matrix.
+    model : Model
+        Gives uncalibrated probabilities.
+    calibration : Calibration
+        Corrects them.
+    """
+
+    family: str
+    features: FeatureSet
+    encoder: Encoder
+    model: Model
+    calibration: Calibration
+
+    def predict(self, table: pa.Table) -> Vector:
+        """Churn probability of each row.
+
+        Parameters
+        ----------
+        table : table
+            Raw feature columns; others are ignored.
+
+        Returns
+        -------
+        float64 array (rows,)
+            In [0, 1].
+
+        Raises
+        ------
+        NotFoundError
+            A feature column is missing.
+        InputError
+            A feature column is of another kind than at training, or holds infinite values.
+        ArtifactError
+            The model gave something that is no probability.
+        """
+        probability = self.calibration.apply(self.model.predict_proba(self.encoder.transform(table)))
+        if not np.all((probability >= 0) & (probability <= 1)):
+            raise refused(f"The {self.family} model gave a number that is no probability.", family=self.family)
+        return probability
+
+
+def write_parts(folder: Path, parts: Parts, sample: pa.Table) -> None:
+    """Write everything that predicts, and golden rows chosen from a sample of raw feature rows.
+
+    Raises
+    ------
+    InputError
+        The sample has no rows.
+    """
+    if not sample.num_rows:
+        raise InputError("No golden rows can be chosen from no rows.", hint="Give the rows of the test block.")
+    parts.model.save(folder)
+    (folder / ENCODER).write_bytes(canonical(parts.encoder.to_json()))
+    (folder / CALIBRATION).write_bytes(canonical(parts.calibration.to_json()))
+    features = sample.select(parts.features.names)
+    probability = parts.predict(features)
+    rows = choose_golden(features, probability)
+    pq.write_table(golden_rows(features.take(rows), probability[rows]), folder / GOLDEN)
+
+
+def read_parts(folder: Path) -> tuple[Parts, pa.Table]:
+    """Read what `write_parts` wrote: what predicts, and the golden table.
+
+    Raises
+    ------
+    ArtifactError
+        The family is foreign, or a document is damaged.
+    """
+    manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
+    if manifest.family not in FAMILIES:
+        raise refused(f"The model family {manifest.family!r} is foreign. {did_you_mean(manifest.family, FAMILIES)}",
+                      family=manifest.family)  # fmt: skip
+    parts = Parts(
+        family=manifest.family,
+        features=manifest.features,
+        encoder=Encoder.from_json(parse((folder / ENCODER).read_bytes(), ENCODER)),
+        model=FAMILIES[manifest.family]().load(folder),
+        calibration=Calibration.from_json(parse((folder / CALIBRATION).read_bytes(), CALIBRATION)),
+    )
+    return parts, pq.read_table(folder / GOLDEN)
+
+
+def reproduce(parts: Parts, golden: pa.Table) -> float:
+    """Predict the golden rows; give the largest absolute difference to what they should be."""
+    features, expected = split_golden(golden)
+    return largest_difference(expected, parts.predict(features))
