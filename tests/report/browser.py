@@ -6,10 +6,11 @@ The protocol over `--remote-debugging-pipe` is JSON messages that end in a zero 
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
-import subprocess
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,15 +100,7 @@ def chromium(folder: Path) -> Iterator[Tab]:
     """Start a browser whose profile is `folder`, and end it."""
     to_child, writing = os.pipe()
     reading, from_child = os.pipe()
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
-    # The browser reads file descriptor 3 and writes 4; a shell puts the pipes there.
-    shell = ["sh", "-c", f'exec "$@" 3<&{to_child} 4>&{from_child}', "sh", *command]
-    with open(folder.parent / "chromium.log", "wb") as log:  # noqa: PTH123 - handed to the process as it is
-        process = subprocess.Popen(
-            shell, pass_fds=(to_child, from_child), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    os.close(to_child)
-    os.close(from_child)
+    process = _spawn(to_child, from_child, folder)
     with open(reading, "rb") as answers, open(writing, "wb") as orders:  # noqa: PTH123 - descriptors, not paths
         tab = Tab(answers, orders)
         try:
@@ -115,7 +108,25 @@ def chromium(folder: Path) -> Iterator[Tab]:
             yield tab
             tab.call("Browser.close")
         except BaseException:
-            process.terminate()
+            os.kill(process, signal.SIGTERM)
             raise
         finally:
-            process.wait()  # until it has written the last of its profile
+            os.waitpid(process, 0)  # until it has written the last of its profile
+
+
+def _spawn(reads: int, writes: int, folder: Path) -> int:
+    """Start the browser with the pipes where it looks for them: it reads descriptor 3 and writes 4."""
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (reads, writes)]
+    log, flags = str(folder.with_suffix(".log")), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    actions: list[Any] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, log, flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+        (os.POSIX_SPAWN_DUP2, high[0], 3),
+        (os.POSIX_SPAWN_DUP2, high[1], 4),
+    ]
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
+    process = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
+    for descriptor in (reads, writes, *high):
+        os.close(descriptor)
+    return process

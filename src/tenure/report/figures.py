@@ -127,7 +127,7 @@ def _band(deciles: Sequence[Decile]) -> Any:
     """The interval of this version's line as one closed outline."""
     known = [part for part in deciles if math.isfinite(part.gain.low)]
     x = [0.0, *(part.decile / 10 for part in known)]
-    low, high = ([0.0, *ends] for ends in zip(*((part.gain.low, part.gain.high) for part in known), strict=True))
+    low, high = [0.0, *(part.gain.low for part in known)], [0.0, *(part.gain.high for part in known)]
     return go.Scatter(
         x=[*x, *reversed(x)],
         y=[*low, *reversed(high)],
