@@ -40,7 +40,7 @@ class Place:
     clock : Clock
         What time it is.
     tables : mapping
-        Tables given from Python in place of files: Arrow, pandas or polars, by the name of their section.
+        Tables given from Python: Arrow, pandas or polars, each in place of the `path` that it is named after.
     """
 
     settings: Settings

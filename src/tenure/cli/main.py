@@ -15,10 +15,15 @@ from typing import Annotated
 
 import typer
 
+from tenure.cli.check import check
+from tenure.cli.demo import demo
+from tenure.cli.features import features
 from tenure.cli.init import init
 from tenure.cli.models import models
 from tenure.cli.output import console, emit_error
+from tenure.cli.score import score
 from tenure.cli.simulate import simulate
+from tenure.cli.train import train
 from tenure.core.errors import TenureError
 
 __all__ = ["app", "main"]
@@ -47,7 +52,7 @@ def _program(
     """From a business's own event log to the customers it is about to lose."""
 
 
-for verb in (init, simulate):
+for verb in (demo, init, check, features, train, score, simulate):
     app.command()(verb)
 app.add_typer(models, name="models")
 

@@ -41,6 +41,7 @@ __all__ = [
     "open_tables",
     "require_matured",
     "snapshot",
+    "snapshot_key",
     "write_snapshot",
     "write_snapshots",
 ]
@@ -244,7 +245,7 @@ def write_snapshots(
     """
     cutoffs = sorted(cutoffs)
     require_matured(churn, cutoffs, tables.history.watermark)
-    paths = {cutoff: folder / f"{_key(tables.history, features, churn, cutoff)}.parquet" for cutoff in cutoffs}
+    paths = {cutoff: folder / f"{snapshot_key(tables.history, features, churn, cutoff)}.parquet" for cutoff in cutoffs}
     for number, (cutoff, path) in enumerate(paths.items()):
         progress("snapshots", number / len(paths))
         if not path.exists():
@@ -280,7 +281,20 @@ def require_matured(churn: ChurnSettings, cutoffs: Iterable[datetime], watermark
             )
 
 
-def _key(history: History, features: FeatureSet, churn: ChurnSettings, cutoff: datetime) -> str:
+def snapshot_key(history: History, features: FeatureSet, churn: ChurnSettings, cutoff: datetime) -> str:
+    """Name a snapshot by everything that its rows depend on.
+
+    Parameters
+    ----------
+    history : History
+        What was known.
+    features : FeatureSet
+        Which columns.
+    churn : ChurnSettings
+        Who is at risk, and what leaving means.
+    cutoff : datetime
+        UTC.
+    """
     definition = churn.model_dump(mode="json", exclude={"train", "test", "every"})
     parts = [_FORMAT, history.fingerprint, features.hash, definition, cutoff.astimezone(UTC).isoformat()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

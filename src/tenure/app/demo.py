@@ -1,0 +1,67 @@
+"""`tenure demo`: the whole journey on a year of grocery baskets.
+
+Enters: a folder. Leaves: in it the raw baskets, the `tenure.toml` that `tenure init` proposes for them, a registered
+version with its report, scores for every household at risk and a contact list. Invariant: it calls the very functions
+that the verbs call; there is no path of its own for the demonstration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenure.app.place import Place
+from tenure.app.propose.proposal import Proposal, propose_events
+from tenure.app.scoring import score
+from tenure.app.training import TrainResult, train_version
+from tenure.core.files import atomic_path
+from tenure.core.progress import Progress, silent
+from tenure.core.settings import RuntimeSettings
+from tenure.core.time import Clock, system_clock
+from tenure.score.run import ScoreSummary
+from tenure.source.engine import open_engine
+from tenure.source.journey import write_baskets
+
+__all__ = ["DemoResult", "run_demo"]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where everything is, and what came out."""
+
+    config: Path
+    proposal: Proposal
+    trained: TrainResult
+    scored: ScoreSummary
+
+
+def run_demo(out: Path, progress: Progress = silent, clock: Clock = system_clock) -> DemoResult:
+    """Take raw baskets to an evaluated version, scores, a contact list and a report.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for everything; an earlier demonstration in it is gone on with: another version is trained beside the
+        first, which stays champion.
+    progress : Progress
+        Told about the stages.
+    clock : Clock
+        What time it is.
+
+    Raises
+    ------
+    MissingExtraError
+        The package with the baskets is not installed.
+    """
+    progress("baskets", 0.0)
+    baskets = write_baskets(out / "data")
+    config = out / "tenure.toml"
+    with open_engine(RuntimeSettings(), out / ".tenure") as engine:
+        proposal = propose_events(engine, [str(baskets)], None, out.resolve(), "journey")
+    progress("baskets", 1.0)
+    if not config.exists():
+        with atomic_path(config) as temporary:
+            temporary.write_text(proposal.text, encoding="utf-8")
+    place = Place.load(config, clock=clock)
+    trained = train_version(place, progress)
+    return DemoResult(config, proposal, trained, score(place, progress=progress))

@@ -1,0 +1,119 @@
+"""`tenure score`: a version, the customers at risk, the contact list.
+
+Enters: a `Place`, a cutoff, the name of a version. Leaves: a `ScoreSummary`, visible files and the published table.
+Invariant: features are computed with the version's own declarations, never with those that the settings hold today, and
+the snapshot is finished before scoring begins, so that a killed run goes on with the very same rows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tenure.app.features import require_data_before
+from tenure.app.history import churn_of, default_as_of, open_history
+from tenure.app.place import Place
+from tenure.core.files import atomic_path
+from tenure.core.progress import Progress, silent
+from tenure.core.time import floor_time
+from tenure.features.snapshot import snapshot, snapshot_key, write_snapshot
+from tenure.model.artifact import LoadedVersion, load_version
+from tenure.model.registry import LATEST
+from tenure.score.batch import Batch, score_batch
+from tenure.score.predictor import Predictor
+from tenure.score.rows import Snapshot, open_snapshot
+from tenure.score.run import ScoreSummary
+from tenure.score.table import publish_scores
+from tenure.source.ingest import ingest_table
+
+__all__ = ["load", "score"]
+
+
+def load(place: Place, version: str | None = None) -> LoadedVersion:
+    """Load a version: the one that is named, else `champion`, else the latest.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such version.
+    ArtifactError
+        It may not be used.
+    """
+    registry = place.registry()
+    chosen = registry.resolve(version or ("champion" if "champion" in registry.aliases() else LATEST))
+    return load_version(chosen.folder, chosen.manifest_sha256)
+
+
+def score(
+    place: Place, as_of: datetime | None = None, version: str | None = None, progress: Progress = silent
+) -> ScoreSummary:
+    """Score every customer at risk and publish the result.
+
+    Parameters
+    ----------
+    place : Place
+        The project.
+    as_of : datetime or None
+        UTC cutoff; default: the end of the log. A plain table is scored as it is, as of now.
+    version : str or None
+        A version, an alias or `latest`.
+    progress : Progress
+        Told about the stages.
+
+    Raises
+    ------
+    HistoryError
+        The cutoff lies before the data.
+    StateError
+        Another run is writing the same result, or the disk is full.
+    """
+    loaded = load(place, version)
+    if place.settings.table is not None:
+        rows, cutoff = _table_rows(place, as_of, progress)
+    else:
+        rows, cutoff = _event_rows(place, loaded, as_of, progress)
+    batch = Batch(rows, Predictor.of(loaded), place.settings.value, cutoff)
+    summary = score_batch(batch, place.workspace, runtime=place.settings.runtime, clock=place.clock, progress=progress)
+    publish_scores(place.database(), summary.folder, progress)
+    return summary
+
+
+def _event_rows(
+    place: Place, loaded: LoadedVersion, as_of: datetime | None, progress: Progress
+) -> tuple[Snapshot, datetime]:
+    churn = churn_of(place)
+    with place.engine() as engine:
+        opened = open_history(place, engine, progress)
+        cutoff = as_of or default_as_of(opened.history)
+        require_data_before(opened.history, cutoff)
+        key = snapshot_key(opened.history, loaded.features, churn, cutoff)
+        path = _only(place.workspace / "scoring", f"{key}.parquet")
+        progress("features", 0.0)
+        if not path.exists():
+            write_snapshot(opened.tables, snapshot(opened.tables, loaded.features, churn, cutoff), path)
+        progress("features", 1.0)
+    return open_snapshot([path], key), cutoff
+
+
+def _table_rows(place: Place, as_of: datetime | None, progress: Progress) -> tuple[Snapshot, datetime]:
+    """A plain table as it is, in the order of its customers; a customer that stands twice is scored twice."""
+    table = ingest_table(place.settings, place.root, place.workspace, place.clock, place.tables, progress).table
+    cutoff = as_of or floor_time(place.now(), timedelta(days=1))
+    path = _only(place.workspace / "scoring", f"{table.fingerprint[:24]}.parquet")
+    if not path.exists():
+        rows = pa.concat_tables([pq.read_table(part) for part in table.paths]).sort_by("customer_id")
+        with atomic_path(path) as temporary:
+            pq.write_table(rows, temporary, compression="zstd")
+    return open_snapshot([path], table.fingerprint), cutoff
+
+
+def _only(folder: Path, name: str) -> Path:
+    """The path of a snapshot in a folder that keeps one: what was scored before is in the scores."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in folder.glob("*.parquet"):
+        if other.name != name:
+            other.unlink()
+    return folder / name

@@ -1,0 +1,69 @@
+"""`tenure train`: train, judge, write and register a version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from tenure.app.place import Place
+from tenure.app.training import TrainResult, train_version
+from tenure.cli.options import Config, Json, Set, overrides
+from tenure.cli.output import emit, progress_bar
+from tenure.model.evaluate import Judgement
+
+__all__ = ["scorecard_table", "train", "train_text"]
+
+_COLUMNS = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "lift_top_decile": "lift, top 10 %",
+    "brier": "Brier",
+    "observed_expected": "observed/expected",
+}
+
+
+def train(
+    family: Annotated[str | None, typer.Option(help="Model family; default: that of the settings.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    config: Config = Path("tenure.toml"),
+    sets: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train on the cutoffs that the log allows, judge on the last one, and register the version."""
+    place = Place.load(config, overrides(sets, model__family=family, model__seed=seed))
+    with progress_bar() as progress:
+        result = train_version(place, progress)
+    emit(result, train_text(result), as_json=as_json)
+
+
+def train_text(result: TrainResult) -> RenderableType:
+    """What a person wants to know after a training."""
+    own = result.scorecard[0]
+    threshold = f"; contacting pays from {result.threshold:.1%} on" if result.threshold is not None else ""
+    following = "tenure score" if result.alias == "champion" else f"tenure models promote {result.version}"
+    return Group(
+        f"[bold]{result.version}[/] ({result.family}) registered as {result.alias}. Test block: {own.rows:,} rows, "
+        f"{own.positives:,} churners{threshold}.",
+        scorecard_table(result.scorecard),
+        *(f"· {note}" for note in result.notes),
+        f"Report: {result.report}",
+        f"Next: look at the report, then [bold]{following}[/]",
+    )
+
+
+def scorecard_table(scorecard: tuple[Judgement, ...]) -> Table:
+    """Metrics with their 95 % intervals, a row for each model and baseline."""
+    table = Table("test block, 95 % intervals", *_COLUMNS.values())
+    for judgement in scorecard:
+        style = "bold" if judgement is scorecard[0] else "dim" if judgement.kind == "baseline" else ""
+        table.add_row(judgement.name, *(_cell(judgement, name) for name in _COLUMNS), style=style)
+    return table
+
+
+def _cell(judgement: Judgement, name: str) -> str:
+    found = judgement.metrics.get(name)
+    return "" if found is None else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
