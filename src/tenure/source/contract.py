@@ -154,18 +154,37 @@ def _row_sql(fields: Sequence[Field]) -> str:
     return f"CAST(to_json({{{members_sql}}}) AS VARCHAR)"
 
 
-def mark_rows(engine: duckdb.DuckDBPyConnection, checked: Checked, reason: str, field: Field, rows_sql: str) -> Checked:
-    """Reject rows that a later comparison between rows found: `rows_sql` selects their `row`s (DuckDB's rowid).
+def mark_rows(
+    engine: duckdb.DuckDBPyConnection, checked: Checked, reasons: Sequence[tuple[str, Field]], found_sql: str
+) -> Checked:
+    """Reject rows that a comparison between rows found; the rejects file shows them as they were read.
 
-    What the rejects file shows of them is the row as it was read.
+    Parameters
+    ----------
+    engine : DuckDBPyConnection
+        Where `checked` lives.
+    checked : Checked
+        The judged rows.
+    reasons : sequence of (str, Field)
+        New reasons, each with the field to show the value of.
+    found_sql : str
+        A table of `row_id` (DuckDB's rowid) and `reason`, the place of a new reason, counted from 1.
     """
-    fault = len(checked.reasons) + 1
-    members_sql = ", ".join(f"{quote_literal(item.column)}: {item.alias_sql}" for item in checked.fields)
-    engine.execute(
-        f"UPDATE {checked.table_sql} SET fault = {fault:d}, offending = CAST({field.alias_sql} AS VARCHAR), "
-        f"content = CAST(to_json({{{members_sql}}}) AS VARCHAR) WHERE rowid IN ({rows_sql})"
+    before = len(checked.reasons)
+    members_sql = ", ".join(f"{quote_literal(field.column)}: {field.alias_sql}" for field in checked.fields)
+    shown_sql = " ".join(
+        f"WHEN {n:d} THEN CAST({field.alias_sql} AS VARCHAR)" for n, (_, field) in enumerate(reasons, start=1)
     )
-    return replace(checked, reasons=(*checked.reasons, reason), columns=(*checked.columns, field.column))
+    engine.execute(
+        f"UPDATE {checked.table_sql} SET fault = {before:d} + found.reason, "
+        f"offending = CASE found.reason {shown_sql} END, content = CAST(to_json({{{members_sql}}}) AS VARCHAR) "
+        f"FROM {found_sql} AS found WHERE {checked.table_sql}.rowid = found.row_id"
+    )
+    return replace(
+        checked,
+        reasons=(*checked.reasons, *(reason for reason, _ in reasons)),
+        columns=(*checked.columns, *(field.column for _, field in reasons)),
+    )
 
 
 def tally(engine: duckdb.DuckDBPyConnection, checked: Checked) -> tuple[Tally, ...]:

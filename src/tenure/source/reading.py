@@ -1,9 +1,9 @@
 """How one column of a source is read: expressions that give its text, its number or its instant.
 
-Enters: a column as an SQL expression, with DuckDB's type of it. Leaves: SQL that gives the canonical value, or NULL where
-there is none. Invariant: nothing is guessed. What cannot be read as a whole is not read in part (DuckDB by itself would
-take `2020-01-01 10:00 PM` for ten in the morning), and whether a value was absent or unreadable stays distinguishable,
-because a row is rejected only for the second.
+Enters: a column as an SQL expression, with DuckDB's type of it. Leaves: SQL that gives the canonical value, or NULL
+where there is none. Invariant: nothing is guessed. What cannot be read as a whole is not read in part (DuckDB by
+itself would take `2020-01-01 10:00 PM` for ten in the morning), and whether a value was absent or unreadable stays
+distinguishable, because a row is rejected only for the second.
 
 Text. Ids and categories become text exactly: `00123` stays as it is, an integer has no decimal point, and a float that
 holds a whole number is written like an integer (17850.0, as tables that passed through pandas have it, is `17850`).
