@@ -27,14 +27,17 @@ from tenure.source.history import SourceReport
 from tenure.source.protocol import Relation
 from tenure.source.where import Condition
 
-__all__ = ["Checked", "Tally", "check_rows", "judge", "mark_rows", "tally", "write_rejects"]
+__all__ = ["TOLERATED", "Checked", "Tally", "check_rows", "judge", "mark_rows", "tally", "write_rejects"]
 
 _HINTS = {
-    "missing": "If such rows are expected, leave them out with where, for example where = '{column} IS NOT NULL'.",
+    "missing": "If such rows are expected, leave them out with where = '{column} IS NOT NULL'.",
     "unreadable": "Write times as 2011-12-09 12:50:00 (ISO 8601), or as a number of seconds since 1970.",
     "malformed": "Correct those lines: every line needs as many fields as the header, in UTF-8.",
     "duplicate": "If rows that share an id are lines of one event, set lines = true.",
 }
+_CORRECT = "Correct the source, or raise contract.max_rejects."
+# Reasons that are no sign of wrong data: the same row, delivered again.
+TOLERATED = ("duplicate id", "duplicate customer", "duplicate period")
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,7 @@ def judge(reports: Iterable[SourceReport], max_rejects: float) -> None:
     reason = next(iter(worst.rejected))
     raise ContractError(
         "\n".join(_complaint(report, max_rejects) for report in broken),
-        hint=_hint(reason),
+        hint=_hint(reason, worst.blamed.get(reason, "")),
         sources=[report.source for report in broken],
         rejected={report.source: dict(report.rejected) for report in broken},
         rejects=[report.rejects for report in broken],
@@ -253,8 +256,9 @@ def _complaint(report: SourceReport, max_rejects: float) -> str:
     width = max(len(f"{count:,}") for count in report.rejected.values())
     for reason, count in list(report.rejected.items())[:5]:
         example = report.examples.get(reason)
-        shown = f", for example {json.dumps(example[:80], ensure_ascii=False)}" if example is not None else ""
-        lines.append(f"  {count:>{width},}x {reason}{shown}")
+        shown = f", for example {json.dumps(example[:80], ensure_ascii=False)}" if example else ""
+        again = ", the same row again: does not count" if reason in TOLERATED else ""
+        lines.append(f"  {count:>{width},}  {reason}{again}{shown}")
     if len(report.rejected) > 5:
         lines.append(f"  and {len(report.rejected) - 5} more reasons")
     return "\n".join([*lines, f"  Every one of them is in {report.rejects}."])
@@ -264,6 +268,7 @@ def _percent(share: float) -> str:
     return f"{share:.2%}".replace(".00%", "%").replace("%", " %")
 
 
-def _hint(reason: str) -> str:
+def _hint(reason: str, column: str) -> str:
     advice = next((text for word, text in _HINTS.items() if reason.startswith(word)), "")
-    return f"{advice} Or correct the source, or raise contract.max_rejects.".strip()
+    advice = advice.format(column=quote_identifier(column))
+    return f"{advice} Or correct the source, or raise contract.max_rejects." if advice else _CORRECT

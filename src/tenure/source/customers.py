@@ -63,7 +63,6 @@ def build_customers(engine: duckdb.DuckDBPyConnection, section: Section, setting
     return Built(
         checked,
         f"SELECT {columns_sql} FROM {checked.table_sql} WHERE fault = 0 ORDER BY {key_sql}",
-        tolerated=("duplicate customer",),
         warnings=warnings,
         valid_from=valid_from,
         valid_until=valid_until,

@@ -73,7 +73,6 @@ def build_events(engine: duckdb.DuckDBPyConnection, section: Section, settings: 
     return Built(
         checked,
         _folded_sql(folded) if folded else _canonical_sql(checked),
-        tolerated=("duplicate id",),
         repeated_lines=folded.repeated if folded else 0,
         warnings=(*warnings, *(_line_warnings(folded) if folded else ())),
         valid_from=valid_from,

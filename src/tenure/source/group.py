@@ -18,7 +18,7 @@ import duckdb
 
 from tenure.core.errors import ConfigError, InputError, NotFoundError, StateError, did_you_mean
 from tenure.core.progress import Progress
-from tenure.source.contract import Tally, tally, write_rejects
+from tenure.source.contract import TOLERATED, tally, write_rejects
 from tenure.source.engine import quote_identifier
 from tenure.source.history import SourceReport
 from tenure.source.keep import Kept, content_fingerprint, fingerprint_of, keep, read_kept
@@ -224,17 +224,14 @@ def _report(work: Work, task: Task, origin: str, built: Built) -> SourceReport:
         filtered=checked.filtered,
         accepted=checked.rows + malformed - checked.filtered - sum(rejected.values()),
         rejected=rejected,
-        examples=_examples(found),
-        tolerated=sum(rejected.get(reason, 0) for reason in built.tolerated),
+        examples={count.reason: count.example for count in found if count.example is not None},
+        blamed={count.reason: count.column for count in found if count.column},
+        tolerated=sum(rejected.get(reason, 0) for reason in TOLERATED),
         results=results,
         repeated_lines=built.repeated_lines,
         rejects=str(rejects) if found else None,
         warnings=built.warnings,
     )
-
-
-def _examples(found: Sequence[Tally]) -> dict[str, str]:
-    return {count.reason: count.example for count in found if count.example is not None}
 
 
 def _refuse_empty(task: Task, origin: str, *, rows: int, filtered: int) -> None:

@@ -153,7 +153,9 @@ class SourceReport:
     rejected : mapping of str to int
         Rows that did not, by the first reason that applies, most frequent first.
     examples : mapping of str to str
-        For each of these reasons, one of the offending values.
+        For each of these reasons that concerns a value, one of the offending ones.
+    blamed : mapping of str to str
+        For each of these reasons that concerns a column, the source's column.
     tolerated : int
         Rejected rows that are no sign of wrong data (the same row delivered again) and do not count towards
         `contract.max_rejects`.
@@ -179,6 +181,7 @@ class SourceReport:
     accepted: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
+    blamed: Mapping[str, str] = field(default_factory=dict)
     tolerated: int = 0
     results: int = 0
     repeated_lines: int = 0

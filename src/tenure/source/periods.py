@@ -74,7 +74,6 @@ def build_periods(engine: duckdb.DuckDBPyConnection, section: Section, settings:
     return Built(
         checked,
         f"SELECT {columns_sql} FROM {checked.table_sql} WHERE fault = 0 ORDER BY start, customer_id",
-        tolerated=("duplicate period",),
         warnings=warnings,
         valid_from=as_utc(reached),
         valid_until=as_utc(ahead),

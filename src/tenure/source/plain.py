@@ -76,7 +76,6 @@ def build_plain(engine: duckdb.DuckDBPyConnection, section: Section, settings: T
     return Built(
         checked,
         f"SELECT {columns_sql} FROM {checked.table_sql} WHERE fault = 0",
-        tolerated=("duplicate id",),
         warnings=(
             *warnings,
             *form_warnings(engine, checked, section.zone),

@@ -54,7 +54,6 @@ class Built:
 
     checked: Checked
     query_sql: str
-    tolerated: tuple[str, ...] = ()
     repeated_lines: int = 0
     warnings: tuple[str, ...] = ()
     valid_from: datetime | None = None
