@@ -7,7 +7,8 @@ and computes none of its own, except the place of the threshold on the ROC curve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -22,7 +23,8 @@ __all__ = ["calibration_chart", "gain_chart", "lift_chart", "precision_recall_ch
 
 SHARE = {"tickformat": ".0%", "range": [-0.01, 1.01]}
 LINES = ((BLUE, "solid", 3), (ORANGE, "dash", 2), (GREEN, "dot", 2.5))
-MOST_LABELLED = 46
+LABEL_WIDTH = 20
+LEGEND_WIDTH = 40
 
 
 def compared(report: ReportInput) -> tuple[Judgement, ...]:
@@ -91,7 +93,7 @@ def _line(
         x=[point[0] for point in points],
         y=[point[1] for point in points],
         mode="lines",
-        name=plain_text(judgement.name),
+        name=plain_text(_short(judgement.name)),
         line={"color": colour, "dash": dash, "width": width},
         hovertemplate=f"%{{x:.1%}} {x}<br>%{{y:.1%}} {y}",
     )
@@ -184,9 +186,8 @@ def calibration_chart(report: ReportInput) -> Chart:
     alt = "Calibration, predicted to observed: " + ", ".join(
         f"{percent(part.predicted)} to {percent(part.observed.value)}" for part in bins
     )
-    end = min(1.0, 1.08 * max(_reach(bins)))
-    scale = {"tickformat": ".0%", "range": [-0.01 * end, end]}
-    traces = [_reference([0, end], [0, end]), _observed(bins)]
+    x_end, y_end = _ends(bins, report.predictions)
+    traces = [_reference([0, 1], [0, 1]), _observed(bins)]
     split_at = 0.0
     if report.predictions:
         split_at = 0.34
@@ -194,18 +195,24 @@ def calibration_chart(report: ReportInput) -> Chart:
     return draw(
         "calibration", "Predicted and observed churn", f"{alt}.", traces, height=460 if split_at else 380,
         barmode="stack", bargap=0.08,
-        xaxis=axis("predicted probability", anchor="y2" if split_at else "y", **scale),
-        yaxis=axis("observed churn rate", domain=[split_at, 1], **scale),
+        xaxis=axis("predicted probability", anchor="y2" if split_at else "y", **_from_zero(x_end)),
+        yaxis=axis("observed churn rate", domain=[split_at, 1], **_from_zero(y_end)),
         **({"yaxis2": axis("customers", domain=[0, 0.24], nticks=4)} if split_at else {}),
     )  # fmt: skip
 
 
-def _reach(bins: Iterable[CalibrationBin]) -> Iterable[float]:
-    for part in bins:
-        yield part.predicted
-        yield part.observed.value
-        if math.isfinite(part.observed.high):
-            yield part.observed.high
+def _ends(bins: Sequence[CalibrationBin], predictions: Histogram | None) -> tuple[float, float]:
+    """How far the axes reach: to the highest prediction, and to the highest end of an interval."""
+    x = max(part.predicted for part in bins)
+    if predictions:
+        rows = [sum(both) for both in zip(predictions.stayers, predictions.churners, strict=True)]
+        x = max(x, *((place + 1) / len(rows) for place, count in enumerate(rows) if count))
+    y = max(part.observed.high if math.isfinite(part.observed.high) else part.observed.value for part in bins)
+    return min(1.0, x), min(1.0, max(y, *(part.observed.value for part in bins)))
+
+
+def _from_zero(end: float) -> dict[str, Any]:
+    return {"tickformat": ".0%", "range": [-0.02 * end, 1.05 * end]}
 
 
 def _observed(bins: Sequence[CalibrationBin]) -> Any:
@@ -238,6 +245,15 @@ def _histogram(predictions: Histogram) -> list[Any]:
     ]  # fmt: skip
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LEGEND_WIDTH else f"{name[: LEGEND_WIDTH - 1]}…"
+
+
+def _label(name: str) -> str:
+    """A name on lines short enough for a phone."""
+    return "<br>".join(plain_text(line) for line in wrap(name, LABEL_WIDTH, max_lines=3, placeholder=" …"))
+
+
 def rank_chart(report: ReportInput) -> Chart | None:
     """ROC AUC of every entry of the scorecard, with its interval; none where there is nothing to compare with."""
     if len(report.scorecard) == 1:
@@ -245,7 +261,7 @@ def rank_chart(report: ReportInput) -> Chart | None:
     entries = report.scorecard[::-1]
     alt = "ROC AUC: " + ", ".join(f"{e.name} {with_interval(e.metrics['roc_auc'])}" for e in report.scorecard) + "."
     colours = [BLUE if e is report.own else ORANGE if e.kind == "model" else STONE for e in entries]
-    names = [plain_text(e.name if len(e.name) <= MOST_LABELLED else e.name[: MOST_LABELLED - 1] + "…") for e in entries]
+    names = [_label(entry.name) for entry in entries]
     traces = [
         go.Scatter(
             x=[e.metrics["roc_auc"].value], y=[name], error_x=_whiskers([e.metrics["roc_auc"]], colour), mode="markers",

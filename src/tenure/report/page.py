@@ -15,7 +15,6 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from tenure.report import figures, history, tables
@@ -23,7 +22,7 @@ from tenure.report.chart import Chart
 from tenure.report.inputs import ReportInput
 from tenure.report.palette import DARK
 from tenure.report.prose import cautions, summary
-from tenure.report.words import amount, count, moment, percent, plural, rate, span, wrappable
+from tenure.report.words import amount, count, moment, percent, plural, rate, span
 
 __all__ = ["render"]
 
@@ -79,7 +78,7 @@ def render(report: ReportInput) -> str:
             style=_read("page.css"),
             scripts=scripts,
             hashes=[_hash(script) for script in scripts.values()],
-            dark=Markup(json.dumps(DARK)),  # noqa: S704 - colours that stand in this package
+            dark=json.dumps(DARK),
         )
     )
 
@@ -107,20 +106,20 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: tuple[Callable[..., str], ...] = (amount, count, moment, percent, plural, rate, span, wrappable)
+    filters: tuple[Callable[..., str], ...] = (amount, count, moment, percent, plural, rate, span)
     environment.filters |= {words.__name__: words for words in filters}
     return environment
 
 
 @cache
-def _plotly() -> Markup:
+def _plotly() -> str:
     """Plotly's own bundle, as the installed package ships it."""
-    return Markup(get_plotlyjs())  # noqa: S704 - a script of an installed package
+    return str(get_plotlyjs())
 
 
 @cache
-def _read(name: str) -> Markup:
-    return Markup(files("tenure.report").joinpath(name).read_text(encoding="utf-8"))  # noqa: S704 - our own file
+def _read(name: str) -> str:
+    return files("tenure.report").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache

@@ -15,6 +15,7 @@ from tenure.report.words import THIN, amount, count, percent, plural, rate, sign
 
 __all__ = ["METRIC_WORDS", "cautions", "summary"]
 
+WIDE = 1.25  # an interval of observed over expected that reaches further settles nothing
 FEW_CHURNERS = 100  # below it, intervals of a top-decile share are some ten points wide on either side
 
 METRIC_WORDS = {
@@ -96,9 +97,11 @@ def _face_value(ratio: Estimate | None) -> str:
         return ""
     hundred = Estimate(100 * ratio.value, 100 * ratio.low, 100 * ratio.high)
     came = f"for every 100 leavers it expected, {with_interval(hundred, count)} left"
-    if ratio.low <= 1 <= ratio.high:
-        return f"Its probabilities can be taken at face value: {came}."
-    return f"Its probabilities are too {'low' if ratio.value > 1 else 'high'}: {came}."
+    if not ratio.low <= 1 <= ratio.high:
+        return f"Its probabilities are too {'low' if ratio.value > 1 else 'high'}: {came}."
+    if ratio.low < 1 / WIDE or ratio.high > WIDE:
+        return f"Whether its probabilities can be taken at face value is not settled: {came}."
+    return f"Its probabilities can be taken at face value: {came}."
 
 
 def _beside_baseline(report: ReportInput) -> str:

@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from markupsafe import Markup
-
 from tenure.core.time import DAY, format_duration
 from tenure.model.evaluate import Estimate
 
@@ -28,7 +26,6 @@ __all__ = [
     "span",
     "times",
     "with_interval",
-    "wrappable",
 ]
 
 THIN = "\u202f"  # narrow and not breaking
@@ -180,17 +177,6 @@ def moment(instant: datetime) -> str:
     """
     utc = instant.astimezone(UTC)
     return f"{utc:%Y-%m-%d}" if (utc.hour, utc.minute) == (0, 0) else f"{utc:%Y-%m-%d %H:%M} UTC"
-
-
-def wrappable(name: str) -> Markup:
-    """A name that may break after its underscores, and nowhere else while there is room.
-
-    Examples
-    --------
-    >>> print(wrappable("login_<b>"))
-    login_<wbr>&lt;b&gt;
-    """
-    return Markup("_<wbr>").join(name.split("_"))
 
 
 def span(length: timedelta) -> str:
