@@ -1,23 +1,24 @@
 """Stages of a pipeline that work at the same time.
 
-Enters: an iterable. Leaves: the same items in the same order, made in another thread a few items before they are
-asked for. Invariant: at most `depth` finished items wait, so memory stays bounded; an error of the iterable appears
-where its item would have.
+Enters: an iterable, and what to do with its items. Leaves: the items, or what became of them, in the same order.
+Invariant: a bounded number of items is in the making or waiting, so memory stays bounded; an error appears where its
+item would have.
 
-Reading Parquet, predicting and writing Parquet all run in libraries that release Python's lock, so
-`ahead(f(ahead(g)))` keeps the disk, the decoder and the model busy together.
+Reading Parquet, predicting, and writing Parquet or CSV all run in libraries that release Python's lock, so stages that
+are chained keep the disk, the decoder and the model busy together.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["ahead"]
+__all__ = ["ahead", "side_by_side"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _End:
@@ -49,6 +50,37 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
             while not isinstance(item := waiting.popleft().result(), _End):
                 waiting.append(thread.submit(next, iterator, _END))
                 yield item
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int = 2) -> Iterator[R]:
+    """Do the same with every item, several at a time; the results keep the items' order.
+
+    Parameters
+    ----------
+    work : callable
+        Called from any thread.
+    items : iterable
+        Asked for its items by the calling thread.
+    threads : int
+        How many items are worked on at the same time; as many more wait.
+
+    Examples
+    --------
+    >>> list(side_by_side(str.upper, ["a", "b", "c"]))
+    ['A', 'B', 'C']
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) == 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()

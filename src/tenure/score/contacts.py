@@ -22,6 +22,7 @@ import pyarrow.csv as pa_csv
 
 from tenure.core.files import atomic_path
 from tenure.core.settings import ValueSettings
+from tenure.score.ahead import ahead, side_by_side
 from tenure.score.rows import rechunk
 from tenure.score.scored import CONTACT, ID, has_range
 from tenure.source.engine import quote_identifier, quote_literal, read_parquet_sql
@@ -42,12 +43,25 @@ class ContactList:
         How many customers stand in it.
     profit_low, profit_expected, profit_high : float
         Incremental profit of contacting all of them, over the range of the save rate.
+
+    Examples
+    --------
+    >>> ContactList(1, 5.0, 6.0, 7.0) + ContactList(2, 1.0, 2.0, 3.0)
+    ContactList(contacts=3, profit_low=6.0, profit_expected=8.0, profit_high=10.0)
     """
 
     contacts: int = 0
     profit_low: float = 0.0
     profit_expected: float = 0.0
     profit_high: float = 0.0
+
+    def __add__(self, other: ContactList) -> ContactList:
+        return ContactList(
+            self.contacts + other.contacts,
+            self.profit_low + other.profit_low,
+            self.profit_expected + other.profit_expected,
+            self.profit_high + other.profit_high,
+        )
 
 
 def contact_columns(value: ValueSettings) -> tuple[str, ...]:
@@ -80,11 +94,12 @@ def write_contacts(
     """
     columns = contact_columns(value)
     total = ContactList()
+    pages = side_by_side(_page, enumerate(ahead(_ranked(engine, parts, columns, value.capacity))))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write((",".join(("rank", *columns)) + "\n").encode())
-        for table in _ranked(engine, parts, columns, value.capacity):
-            pa_csv.write_csv(_readable(table, total.contacts), file, pa_csv.WriteOptions(include_header=False))
-            total = _add(total, table)
+        for text, subtotal in pages:
+            file.write(text)
+            total += subtotal
     return total
 
 
@@ -101,23 +116,24 @@ def _ranked(
     return rechunk((pa.Table.from_batches([batch]) for batch in rows), _CHUNK_ROWS)
 
 
+def _page(numbered: tuple[int, pa.Table]) -> tuple[pa.Buffer, ContactList]:
+    """Some rows of the list as CSV, and what they add up to."""
+    number, table = numbered
+    text = pa.BufferOutputStream()
+    pa_csv.write_csv(_readable(table, number * _CHUNK_ROWS), text, pa_csv.WriteOptions(include_header=False))
+    return text.getvalue(), _subtotal(table)
+
+
 def _readable(table: pa.Table, before: int) -> pa.Table:
     for index, field in enumerate(table.schema):
         if pa.types.is_floating(field.type):
             table = table.set_column(index, field, pc.round(table.column(index), _DECIMALS))
-    rank = pa.array(np.arange(before + 1, before + 1 + table.num_rows))
-    return table.add_column(0, "rank", rank)
+    return table.add_column(0, "rank", pa.array(np.arange(before + 1, before + 1 + table.num_rows)))
 
 
-def _add(total: ContactList, table: pa.Table) -> ContactList:
+def _subtotal(table: pa.Table) -> ContactList:
     expected = pc.sum(table.column("expected_profit")).as_py()
-    ranged = "expected_profit_low" in table.column_names
-    low, high = (
-        pc.sum(table.column(f"expected_profit_{end}")).as_py() if ranged else expected for end in ("low", "high")
-    )
-    return ContactList(
-        total.contacts + table.num_rows,
-        total.profit_low + low,
-        total.profit_expected + expected,
-        total.profit_high + high,
-    )
+    if "expected_profit_low" not in table.column_names:
+        return ContactList(table.num_rows, expected, expected, expected)
+    low, high = (pc.sum(table.column(f"expected_profit_{end}")).as_py() for end in ("low", "high"))
+    return ContactList(table.num_rows, low, expected, high)
