@@ -106,7 +106,7 @@ def test_a_calibration_block_needs_a_year_beside_it() -> None:
 
 def test_cutoffs_closer_than_a_label_make_room_for_calibration() -> None:
     start = datetime(2024, 1, 1, tzinfo=UTC)
-    cutoffs = [start + 14 * DAY * step for step in range(20)]
+    cutoffs = [start + 14 * DAY * step for step in range(30)]
     split = plan_split(cutoffs, churn())
     assert is_sound((split.train, split.calibrate, split.test), cutoffs, timedelta(0), 28 * DAY)
     assert len(split.calibrate) == 1

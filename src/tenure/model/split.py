@@ -201,7 +201,7 @@ def plan_split(cutoffs: Iterable[datetime], churn: ChurnSettings) -> Split:
         raise _nothing_to_train(test, maturing)
     dropped = [(cutoff, _late(cutoff + maturing, "test", test[0])) for cutoff in others if cutoff not in train]
     beside = [cutoff for cutoff in train if cutoff + maturing <= train[-1]]
-    calibrate = tuple(train[-1:]) if len(beside) >= ENOUGH else ()
+    calibrate = tuple(train[-1:]) if beside and beside[-1] - beside[0] >= (ENOUGH - 1) * maturing else ()
     if calibrate:
         between = [cutoff for cutoff in train[:-1] if cutoff not in beside]
         dropped += [(cutoff, _late(cutoff + maturing, "calibration", calibrate[0])) for cutoff in between]
