@@ -115,7 +115,7 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     version = registry.register(name, sha256)
     alias = CHALLENGER if CHAMPION in registry.aliases() else CHAMPION
     registry.promote(alias, name, reason="trained", by="tenure train")
-    return _result(version, alias, found, judged)
+    return _result(version, alias, found, trained, judged)
 
 
 def _judge(place: Place, found: Prepared, trained: Trained, progress: Progress) -> _Judged:
@@ -205,23 +205,18 @@ def _report_input(place: Place, name: str, found: Prepared, trained: Trained, ju
 
 
 def _training_notes(trained: Trained) -> tuple[str, ...]:
-    """What training did to the columns and to the probabilities, as sentences."""
+    """What training did to the columns, as sentences."""
     dropped = [f"{one.name} ({one.reason})" for one in trained.encoder.dropped]
     folded = [
         f"{column.name} has {column.distinct:,} different values; {len(column.categories):,} are kept apart"
         for column in trained.encoder.columns
         if column.folded_rows
     ]
-    method = trained.calibration.method
-    calibration = "left as they are" if method == "none" else f"corrected ({method})"
-    return (
-        *([f"Not used, because they carry nothing: {', '.join(dropped)}."] if dropped else []),
-        *(f"{text}." for text in folded),
-        f"Probabilities are {calibration}, judged on {trained.calibrated_on}.",
-    )
+    unused = [f"Not used, because they carry nothing: {', '.join(dropped)}."] if dropped else []
+    return (*unused, *(f"{text}." for text in folded))
 
 
-def _result(version: Version, alias: str, found: Prepared, judged: _Judged) -> TrainResult:
+def _result(version: Version, alias: str, found: Prepared, trained: Trained, judged: _Judged) -> TrainResult:
     return TrainResult(
         version=version.name,
         alias=alias,
@@ -231,5 +226,5 @@ def _result(version: Version, alias: str, found: Prepared, judged: _Judged) -> T
         scorecard=judged.scorecard,
         differences=judged.differences,
         threshold=judged.money.threshold,
-        notes=found.notes,
+        notes=(*found.notes, *_training_notes(trained)),
     )
