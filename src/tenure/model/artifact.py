@@ -40,8 +40,8 @@ from tenure.model.verify import dependencies, require_golden, verified
 
 __all__ = ["Draft", "LoadedVersion", "load_version", "without_passwords", "write_version"]
 
-_URL_PASSWORD = re.compile(r"(://[^/:@\s]*):[^/@\s]*@")
-_QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&\s]*", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^/:@\s]*):[^@]*@")  # SQLAlchemy, too, takes everything up to the @
+_NAMED_PASSWORD = re.compile(r"((?:^|[?&\s])(?:ssl)?password=)[^&\s]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,5 +212,5 @@ def without_passwords(document: Any) -> Any:
     if isinstance(document, list | tuple):
         return [without_passwords(value) for value in document]
     if isinstance(document, str):
-        return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", document))
+        return _NAMED_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", document))
     return document
