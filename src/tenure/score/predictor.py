@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pyarrow as pa
 
+from tenure.model.artifact import LoadedVersion
 from tenure.model.protocol import Vector
-
-if TYPE_CHECKING:
-    from tenure.model.artifact import LoadedVersion
 
 __all__ = ["Predictor"]
 
