@@ -5,8 +5,11 @@ Enters: probabilities of rows that had no part in training the model behind them
 overtakes anybody, and it never answers 0 or 1.
 
 Three methods: `none`; `sigmoid`, which moves and stretches the log odds (Platt 1999); `isotonic`, steps that only rise
-(Zadrozny and Elkan 2002). `auto` compares them by cross-fitting over customers and departs from `none` only where the
-log loss falls by more than one standard error of its fall: a calibration learned from noise costs more than it gives.
+(Zadrozny and Elkan 2002). `auto` compares them by cross-fitting over customers and departs from the simpler one only
+where the log loss falls by more than a share of that fall's standard error: half of it for the sigmoid, a whole one for
+steps, which follow noise further. In simulations with known probabilities, half of it undid almost every distortion
+worth undoing at a third of the harm that keeping any fall did where nothing was wrong; a whole one missed real
+corrections, such as that of boosted trees on UCI's Iranian table, which expect 5 % too few churners uncorrected.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ Method = Literal["none", "sigmoid", "isotonic"]
 FOLDS = 5
 ENOUGH_FOR_STEPS = 1000
 _INSIDE = 1e-12
+_SURE: Mapping[Method, float] = {"sigmoid": 0.5, "isotonic": 1.0}
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def choose_calibration(
 ) -> CalibrationChoice:
     """Learn the calibration that is wanted; `auto` keeps one only where it lowers log loss.
 
-    Isotonic steps are tried by `auto` where there are 1,000 rows of either kind, and must beat the sigmoid.
+    `auto` tries isotonic steps where there are 1,000 rows of either kind.
 
     Parameters
     ----------
@@ -179,12 +183,7 @@ def choose_calibration(
         methods.append(wanted)
     fold = customer_folds(group, label, folds=FOLDS, seed=seed)
     losses = {method: _cross_fitted_loss(method, probability, label, fold) for method in methods}
-    chosen: Method = methods[-1]
-    if wanted == "auto":
-        chosen = "none"
-        for method in methods[1:]:
-            if _surely_lower(losses[method], losses[chosen], group):
-                chosen = method
+    chosen = _lowest(losses, group) if wanted == "auto" else methods[-1]
     mean: dict[str, float] = {method: float(loss.mean()) for method, loss in losses.items()}
     return CalibrationChoice(fit_calibration(chosen, probability, label), mean)
 
@@ -215,9 +214,17 @@ def _cross_fitted_loss(method: Method, probability: Vector, label: Flags, fold: 
     return loss
 
 
-def _surely_lower(loss: Vector, than: Vector, group: npt.NDArray[np.int64]) -> bool:
-    """Whether the mean falls by more than a standard error; the rows of a customer are one observation."""
-    fall = than - loss
+def _lowest(losses: Mapping[Method, Vector], group: npt.NDArray[np.int64]) -> Method:
+    chosen: Method = "none"
+    for method, share in _SURE.items():
+        if method in losses and _falls(losses[chosen], losses[method], group, share):
+            chosen = method
+    return chosen
+
+
+def _falls(loss: Vector, to: Vector, group: npt.NDArray[np.int64], share: float) -> bool:
+    """Whether the fall exceeds a share of its standard error; the rows of a customer are one observation."""
+    fall = loss - to
     rows = np.bincount(group)
     by_customer = np.bincount(group, fall) - fall.mean() * rows
-    return bool(fall.sum() > np.sqrt((by_customer**2).sum()))
+    return bool(fall.sum() > share * np.sqrt((by_customer**2).sum()))

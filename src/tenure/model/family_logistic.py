@@ -48,7 +48,7 @@ class LogisticSettings:
         Rows to learn from; of more, whole customers are drawn. A few hundred coefficients gain nothing from the rest.
     """
 
-    strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
+    strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0)
     most_rows: int = 250_000
 
 

@@ -1,0 +1,213 @@
+"""From labelled rows to a model that may be judged.
+
+Enters: a frame, its split and the `[model]` section. Leaves: `Trained`, and beside it the fallback family's. Invariant:
+nothing of the test block is looked at but whether it can be judged; whatever is learned (categories, trees, penalty,
+calibration) is learned inside the block that owns it.
+
+The order: freeze the encoder on the training rows; cross-fit over customers, which chooses rounds, depth or penalty and
+predicts every training row by a model that never saw its customer; fit on the whole block; calibrate on the calibration
+block where there is one, else on the cross-fitted predictions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tenure.core.errors import HistoryError
+from tenure.core.progress import Progress, silent
+from tenure.core.settings import ModelSettings
+from tenure.model.calibrate import Calibration, choose_calibration
+from tenure.model.encode import Encoder
+from tenure.model.evaluate import check_both_kinds
+from tenure.model.families import find_family
+from tenure.model.fold import customer_folds
+from tenure.model.frame import Frame
+from tenure.model.protocol import Choice, Examples, Family, Flags, Matrix, Model, Vector
+from tenure.model.split import Split
+
+__all__ = ["LEAST", "Trained", "train"]
+
+LEAST = 10
+MANY_ROWS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What turns feature columns into churn probabilities, and how it came about.
+
+    Parameters
+    ----------
+    family : str
+        Name in `tenure.model.families.FAMILIES`.
+    encoder : Encoder
+        Makes the matrix; its `dropped` lists features that carry nothing.
+    model : Model
+        Gives uncalibrated probabilities.
+    calibration : Calibration
+        Corrects them.
+    choice : mapping of str to float
+        What cross-fitting chose, for example rounds and depth.
+    log_loss : mapping of str to float
+        Per calibration method that was tried, in nats per row, on rows that the model behind it was not trained on.
+    calibrated_on : {"cross-fitted training rows", "calibration block"}
+        Where calibration was learned.
+    out_of_fold : float64 array (training rows,)
+        Uncalibrated probability of each training row by a model that never saw its customer.
+    rows, churners, customers : int
+        Of the training block.
+    seconds : float
+        How long this family took.
+    fallback : Trained, optional
+        The second family, trained on the same rows.
+    """
+
+    family: str
+    encoder: Encoder
+    model: Model
+    calibration: Calibration
+    choice: Choice
+    log_loss: Mapping[str, float]
+    calibrated_on: Literal["cross-fitted training rows", "calibration block"]
+    out_of_fold: Vector
+    rows: int
+    churners: int
+    customers: int
+    seconds: float
+    fallback: Trained | None = None
+
+    def predict(self, table: pa.Table) -> Vector:
+        """Churn probability of each row of raw feature columns, float64 (rows,).
+
+        Raises
+        ------
+        NotFoundError
+            A feature column is missing.
+        InputError
+            A feature column is of another kind than at training, or holds infinite values.
+        """
+        return self.calibration.apply(self.model.predict_proba(self.encoder.transform(table)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What both families are trained on."""
+
+    encoder: Encoder
+    examples: Examples
+    fold: npt.NDArray[np.int64]
+    apart: tuple[Matrix, Flags, npt.NDArray[np.int64]] | None
+    """Matrix, labels and customers of the calibration block."""
+
+
+def train(
+    frame: Frame, split: Split, settings: ModelSettings, *, threads: int | None = None, progress: Progress = silent
+) -> Trained:
+    """Train the family and its fallback.
+
+    Parameters
+    ----------
+    frame : Frame
+        Labelled rows of all blocks.
+    split : Split
+        Which row belongs to which block.
+    settings : ModelSettings
+        Families, calibration and seed. A fallback that is the family itself is not trained twice.
+    threads : int, optional
+        Threads to use; default: all cores. The result does not depend on it.
+    progress : Progress
+        Told how far each family is.
+
+    Raises
+    ------
+    HistoryError
+        A block has no churners or no stayers, or training has fewer than `LEAST` customers of either kind.
+    InputError
+        A feature holds infinite values.
+    ConfigError
+        A family is unknown.
+
+    Examples
+    --------
+    >>> from tenure.model.split import split_table
+    >>> visits = np.arange(400) % 20
+    >>> frame = Frame.of(np.arange(400), visits < 6, pa.table({"visits": visits}))
+    >>> trained = train(frame, split_table(frame), ModelSettings(family="logistic", fallback=None), threads=1)
+    >>> trained.predict(pa.table({"visits": [0, 19]})).round().tolist()
+    [1.0, 0.0]
+    """
+    names = dict.fromkeys(filter(None, (settings.family, settings.fallback)))
+    families = [find_family(name) for name in names]
+    ready = _prepare(frame, split, settings.seed)
+    trained = [_train_family(family, ready, settings, threads, progress) for family in families]
+    return replace(trained[0], fallback=trained[1]) if len(trained) > 1 else trained[0]
+
+
+def _prepare(frame: Frame, split: Split, seed: int) -> _Ready:
+    blocks = split.blocks(frame)
+    training = frame.take(blocks.train)
+    group = training.group()
+    _check_enough(training.label, group)
+    check_both_kinds(frame.label[blocks.test], "the test block")
+    encoder = Encoder.fit(training.features)
+    examples = Examples(encoder.transform(training.features), training.label, group, encoder.layout)
+    fold = customer_folds(group, training.label, folds=3 if training.rows > MANY_ROWS else 5, seed=seed)
+    if not blocks.calibrate.any():
+        return _Ready(encoder, examples, fold, None)
+    later = frame.take(blocks.calibrate)
+    check_both_kinds(later.label, "the calibration block")
+    return _Ready(encoder, examples, fold, (encoder.transform(later.features), later.label, later.group()))
+
+
+def _train_family(
+    family: Family, ready: _Ready, settings: ModelSettings, threads: int | None, progress: Progress
+) -> Trained:
+    began = time.perf_counter()
+    examples, seed = ready.examples, settings.seed
+
+    def told(stage: str, done: float) -> None:
+        progress(f"train {family.name}", 0.8 * done if stage == "cross-fit" else 0.8 + 0.2 * done)
+
+    crossed = family.cross_fit(examples, ready.fold, seed=seed, threads=threads, progress=told)
+    model = family.fit(examples, crossed.choice, seed=seed, threads=threads, progress=told)
+    if ready.apart is None:
+        judged = (crossed.probability, examples.label, examples.group)
+    else:
+        matrix, label, group = ready.apart
+        judged = (model.predict_proba(matrix), label, group)
+    chosen = choose_calibration(settings.calibrate, *judged, seed=seed)
+    return Trained(
+        family=family.name,
+        encoder=ready.encoder,
+        model=model,
+        calibration=chosen.calibration,
+        choice=crossed.choice,
+        log_loss=chosen.log_loss,
+        calibrated_on="cross-fitted training rows" if ready.apart is None else "calibration block",
+        out_of_fold=crossed.probability,
+        rows=len(examples.label),
+        churners=int(examples.label.sum()),
+        customers=int(examples.group.max()) + 1,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _check_enough(label: Flags, group: npt.NDArray[np.int64]) -> None:
+    check_both_kinds(label, "the training block")
+    lost, kept = len(np.unique(group[label])), len(np.unique(group[~label]))
+    if min(lost, kept) < LEAST:
+        fewer, number = ("were lost", lost) if lost < kept else ("stayed", kept)
+        raise HistoryError(
+            f"In the training block {number} customers {fewer} ({int(label.sum())} of {len(label)} rows are churners); "
+            f"at least {LEAST} are needed to learn anything that lasts.",
+            hint="Bring a longer log or more customers, or change [churn] horizon or active.",
+            rows=len(label),
+            lost_customers=lost,
+            kept_customers=kept,
+        )
