@@ -33,7 +33,8 @@ _HINTS = {
     "missing": "If such rows are expected, leave them out with where = '{column} IS NOT NULL'.",
     "unreadable": "Write times as 2011-12-09 12:50:00 (ISO 8601), or as a number of seconds since 1970.",
     "malformed": "Correct those lines: every line needs as many fields as the header, in UTF-8.",
-    "duplicate": "If rows that share an id are lines of one event, set lines = true.",
+    "duplicate id": "If rows that share an id are lines of one event, set lines = true.",
+    "duplicate customer": "If rows speak for different times, set known_at to the column that says since when.",
 }
 _CORRECT = "Correct the source, or raise contract.max_rejects."
 # Reasons that are no sign of wrong data: the same row, delivered again.
