@@ -219,7 +219,7 @@ def write_rejects(engine: duckdb.DuckDBPyConnection, checked: Checked, target: P
             f"FROM {quote_identifier(checked.malformed)}"
         )
     with atomic_path(target) as path:
-        engine.execute(f"COPY ({query_sql}) TO {quote_literal(str(path))} (FORMAT csv, HEADER true)")
+        engine.execute(f"COPY ({query_sql} ORDER BY ALL) TO {quote_literal(str(path))} (FORMAT csv, HEADER true)")
 
 
 def judge(reports: Iterable[SourceReport], max_rejects: float) -> None:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import duckdb
 
@@ -182,10 +182,14 @@ def read_header(file: Path) -> Header:
     """
     try:
         with _open(file) as handle:
-            mark = next((what for mark, what in _MARKS.items() if handle.read(4).startswith(mark)), None)
+            start = handle.read(4)
             handle.seek(0)
-            skipped, first = (0, "") if mark else _first_line(line.decode("utf-8-sig") for line in handle)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            # Bytes that are no UTF-8 matter here only if they are in the header; a row with such bytes is rejected.
+            with io.TextIOWrapper(handle, "utf-8-sig", errors="surrogateescape", newline="") as lines:
+                mark = next((what for mark, what in _MARKS.items() if start.startswith(mark)), None)
+                skipped, first = (0, "") if mark else _first_line(lines)
+        first.encode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise InputError(
             f"The file {file} cannot be read as CSV: {error}.", hint="Save it as CSV in UTF-8.", path=str(file)
         ) from error
@@ -196,7 +200,7 @@ def read_header(file: Path) -> Header:
     return _split(file, first, skipped)
 
 
-def _open(file: Path) -> IO[bytes] | gzip.GzipFile:
+def _open(file: Path) -> io.BufferedReader | gzip.GzipFile:
     return gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb")
 
 
