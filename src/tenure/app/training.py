@@ -19,10 +19,9 @@ from tenure.app.place import Place
 from tenure.core.progress import Progress, silent
 from tenure.features.audit import require_clean
 from tenure.model.artifact import Draft, write_version
-from tenure.model.baseline import baselines
 from tenure.model.catalogue import Version
-from tenure.model.evaluate import Estimate, Judgement, difference, judge
-from tenure.model.frame import Frame
+from tenure.model.contest import hold_contest
+from tenure.model.evaluate import Estimate, Judgement
 from tenure.model.importance import Importance, importances
 from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
@@ -123,41 +122,15 @@ def _judge(place: Place, found: Prepared, trained: Trained, progress: Progress) 
     value, seed = place.settings.value, place.settings.model.seed
     worth = customer_values(test.features, value)
     threshold = t_star_range(np.where(np.isnan(worth), 0.0, worth), value).expected
-    contenders = {one.family: one.predict(test.features) for one in (trained, trained.fallback) if one is not None}
-    rankings = baselines(test, seed=seed)
-    scorecard: list[Judgement] = []
-    differences: dict[str, Estimate] = {}
-    own = contenders[trained.family]
-    for number, (name, score) in enumerate([*contenders.items(), *((b.name, b.score) for b in rankings)]):
-        progress("judge", number / (len(contenders) + len(rankings)))
-        is_model = name in contenders
-        scorecard.append(_judgement(name, test, score, threshold if is_model else None, is_model=is_model, seed=seed))
-        if name != trained.family:
-            differences[name] = difference(test.label, own, score, test.customer_id, seed=seed)
-    progress("judge", 1.0)
+    contest = hold_contest(trained, found.frame, found.split, threshold, seed=seed, progress=progress)
+    probability = trained.predict(test.features)
     matrix, names = trained.encoder.transform(test.features), [column.name for column in trained.encoder.layout]
     return _Judged(
-        probability=own,
-        scorecard=tuple(scorecard),
-        differences=differences,
+        probability=probability,
+        scorecard=contest.scorecard,
+        differences=contest.lead,
         importance=importances(trained.model.predict_margin, matrix, test.label, names, seed=seed),
-        money=judge_money(test, own, value),
-    )
-
-
-def _judgement(
-    name: str, test: Frame, score: Vector, threshold: Vector | None, *, is_model: bool, seed: int
-) -> Judgement:
-    return judge(
-        name,
-        "model" if is_model else "baseline",
-        "test",
-        test.label,
-        score,
-        test.customer_id,
-        threshold=threshold,
-        probability=is_model,
-        seed=seed,
+        money=judge_money(test, probability, value),
     )
 
 
