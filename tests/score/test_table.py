@@ -165,6 +165,22 @@ def test_somebody_else_who_loads_the_same_run_is_noticed(engine: Engine, tmp_pat
     assert stored(engine) == []
 
 
+def test_a_database_that_refuses_rows_is_an_error(engine: Engine, tmp_path: Path) -> None:
+    """On PostgreSQL the refusal comes from the driver itself, past SQLAlchemy."""
+    summary = run(tmp_path)
+
+    def meanwhile(stage: str, done: float) -> None:
+        assert (stage, done < 1) == ("table", True)
+        with engine.begin() as connection:
+            number = connection.scalars(sa.select(score_runs.c.run)).one()
+            row = {"run": number, "customer_id": "customer-000200", "probability": 0.5, "decision": "contact"}
+            connection.execute(sa.insert(scores).values(row))
+
+    with pytest.raises(StateError, match=r"could not be written: [\s\S]*(?i:unique)"):
+        publish_scores(engine, summary.folder, meanwhile)
+    assert stored(engine) == []
+
+
 def test_nothing_finished_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="no finished scores"):
         publish_scores(open_database("sqlite://"), tmp_path / "scores" / "2026-01-31")
