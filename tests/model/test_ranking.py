@@ -81,3 +81,9 @@ def test_stayers_without_a_churner_between_them_share_a_step() -> None:
     ranking = rank(np.arange(6.0), np.array([False, False, True, False, False, False]))
     assert ranking.starts.tolist() == [0, 3, 4]
     assert ranking.steps().rows.tolist() == [0, 3, 4, 6]
+
+
+def test_infinite_scores_are_tied_like_any_other() -> None:
+    steps = rank(np.array([np.inf, np.inf, 1.0, -np.inf]), np.array([True, False, True, False])).steps()
+    assert steps.rows.tolist() == [0, 2, 3, 4]
+    assert steps.roc_auc() == 0.625

@@ -123,7 +123,8 @@ def rank(score: Vector, label: Flags) -> Ranking:
     [1, 0]
     """
     order = np.argsort(-score, kind="stable")
-    starts = np.append(0, np.flatnonzero(np.diff(score[order])) + 1)
+    ordered = score[order]
+    starts = np.append(0, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
     churners = np.flatnonzero(label[order])
     holds_churner = np.zeros(len(starts), dtype=bool)
     holds_churner[np.searchsorted(starts, churners, side="right") - 1] = True
