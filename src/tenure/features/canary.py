@@ -1,50 +1,51 @@
-"""Leaks that only the history can show: shuffled futures, attributes from after the cutoff, consequences of churn.
+"""The canary: whatever is known only after the cutoff is removed or shuffled, and no feature may notice.
 
-Enters: opened tables, features, the churn definition and a training cutoff. Leaves: findings for the audit.
+Enters: opened tables, features, the churn definition and training cutoffs. Leaves: findings, with `audit_history` those
+of every check that needs the history. Invariant: memory does not grow with the history, because every check
+looks at a sample of customers: the canary at 2,000 at risk (fewer where they have more than 1,500 events each), the
+checks of attributes and event types at about 20,000.
 
-*The canary.* Everything after the cutoff is disturbed: times are moved further on, values and categories are replaced.
-A feature that is different afterwards has looked past the cutoff, whatever the reason.
+Two copies of the sample are made. In one, everything that happened or was recorded after the cutoff is missing; that
+moves counts that look ahead. In the other it is later still, with other values and categories; that moves features
+that look at the time or the content alone, and ratios of which a removal moves both parts.
 
-*Attributes.* A customers table without `known_at` is a picture of today. A column of it that was counted up to today
-("orders so far") knows what happened after the cutoff. It shows: among customers at risk it goes with the number of
-later events more closely than the number of earlier events explains. Text that reads as a time after the cutoff shows
-at once.
-
-*Consequences.* A cancel page is visited because somebody leaves. Such an event type happens almost only around a loss,
-far more often than activity does in general.
+What the canary cannot see lies outside the code: an event whose time is wrong, and a customers table that is a picture
+of today. `tenure.features.aftermath` and `tenure.features.hindsight` look for those.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from tenure.core.settings import ChurnSettings
 from tenure.core.time import format_instant
+from tenure.features.aftermath import audit_consequences
 from tenure.features.audit import Finding
-from tenure.features.compile import instant, known
+from tenure.features.compile import instant
 from tenure.features.declare import FeatureSet
-from tenure.features.label import active_types, lapses
+from tenure.features.hindsight import audit_attributes
+from tenure.features.sample import hashed, narrowed
 from tenure.features.snapshot import Tables, snapshot
 
-__all__ = ["audit_attributes", "audit_consequences", "audit_future"]
+__all__ = ["audit_attributes", "audit_consequences", "audit_future", "audit_history"]
 
-_SAMPLE = 2_000
-_LATER_EXPLAINED_ABOVE = 0.5
-_CONSEQUENCE_ABOVE = 0.9
-_FEWEST = 20
+_MOST_CUSTOMERS, _FEWEST_CUSTOMERS, _MOST_EVENTS = 2_000, 100, 3_000_000
+_AT_RISK = "customers at risk"
+_ADVICE = "Leave it out, and look for what reads past the cutoff."
 
 
-def audit_future(tables: Tables, features: FeatureSet, churn: ChurnSettings, cutoff: datetime) -> tuple[Finding, ...]:
-    """Disturb everything after the cutoff and see whether a feature moves.
+def audit_future(
+    tables: Tables, features: FeatureSet, churn: ChurnSettings, cutoff: datetime, seed: int = 0
+) -> tuple[Finding, ...]:
+    """Remove and shuffle everything after the cutoff and see whether a feature moves.
 
     Parameters
     ----------
@@ -54,216 +55,135 @@ def audit_future(tables: Tables, features: FeatureSet, churn: ChurnSettings, cut
         What a snapshot is made of.
     cutoff : datetime
         UTC; a training cutoff.
+    seed : int
+        Which customers are sampled.
 
     Returns
     -------
     tuple of Finding
-        One for each feature that changed for any of up to 2,000 customers.
+        One for each feature that changed for any customer, and one if it changed who is at risk.
     """
-    sampled = _sample(tables, snapshot(tables, FeatureSet(), churn, cutoff))
-    disturbed = {name: _disturb(table, cutoff) for name, table in sampled.events.items()}
-    before = _rows(sampled, features, churn, cutoff)
-    after = _rows(replace(sampled, events=disturbed), features, churn, cutoff)
-    if before["customer_id"] != after["customer_id"]:
-        return (Finding("future", "customers at risk", "leak", "who is at risk changes with events after the cutoff"),)
+    sampled = _sample(tables, churn, cutoff, seed)
+    truth = _rows(sampled, features, churn, cutoff)
+    copies = [
+        _rows(change(sampled, cutoff), features, churn, cutoff) for change in (_without_later, _with_later_altered)
+    ]
+    moved = {name: max(_moved(truth, copy, name) for copy in copies) for name in features.names}
+    changed = max(_changed_customers(truth, copy) for copy in copies)
     return tuple(
-        Finding("future", name, "leak", f"{moved:,} of {before.num_rows:,} values change with events after the cutoff")
-        for name in features.names
-        if (moved := _moved(before[name], after[name]))
+        Finding("future", name, "leak", _evidence(count, truth.num_rows, cutoff), _ADVICE)
+        for name, count in ({_AT_RISK: changed} | moved).items()
+        if count
     )
+
+
+def _evidence(moved: int, rows: int, cutoff: datetime) -> str:
+    when = f"what was known only after the cutoff {format_instant(cutoff)}"
+    return f"{moved:,} of {rows:,} change when {when} is removed or altered."
+
+
+def _sample(tables: Tables, churn: ChurnSettings, cutoff: datetime, seed: int) -> Tables:
+    """Some customers at risk, read into memory, since their tables are asked many times."""
+    ids = snapshot(tables, FeatureSet(), churn, cutoff).select("customer_id")
+    chosen = ids.order_by(hashed(ids.customer_id, seed), ids.customer_id).limit(_enough(tables))
+    keep = ibis.memtable(tables.backend.to_pyarrow(chosen))
+    return narrowed(
+        tables, lambda table: ibis.memtable(tables.backend.to_pyarrow(table.semi_join(keep, "customer_id")))
+    )
+
+
+def _enough(tables: Tables) -> int:
+    events = tables.history.events.values()
+    per_customer = sum(table.rows for table in events) / max(1, *(table.customers for table in events))
+    return int(np.clip(_MOST_EVENTS / max(per_customer, 1.0), _FEWEST_CUSTOMERS, _MOST_CUSTOMERS))
 
 
 def _rows(tables: Tables, features: FeatureSet, churn: ChurnSettings, cutoff: datetime) -> pa.Table:
     return tables.backend.to_pyarrow(snapshot(tables, features, churn, cutoff))
 
 
-def _moved(before: pa.ChunkedArray, after: pa.ChunkedArray) -> int:
+def _changed_customers(before: pa.Table, after: pa.Table) -> int:
+    left, right = (set(table["customer_id"].to_pylist()) for table in (before, after))
+    return len(left ^ right)
+
+
+def _moved(truth: pa.Table, copy: pa.Table, name: str) -> int:
+    """How many customers of both have another value in the copy."""
+    before, after = (
+        one.filter(pc.is_in(one["customer_id"], other["customer_id"].combine_chunks()))[name]
+        for one, other in ((truth, copy), (copy, truth))
+    )
     if pa.types.is_floating(before.type):
         left, right = (pc.fill_null(column, float("nan")).to_numpy() for column in (before, after))
         return int((~np.isclose(left, right, rtol=1e-9, atol=0.0, equal_nan=True)).sum())
     both_missing = pc.and_(pc.is_null(before), pc.is_null(after))
     same = pc.fill_null(pc.equal(before, after), fill_value=False)
-    unmoved = int(sum(pc.or_(same, both_missing).to_pylist()))
-    return len(before) - unmoved
+    return len(before) - int(pc.sum(pc.or_(same, both_missing)).as_py() or 0)
 
 
-def _sample(tables: Tables, rows: ir.Table) -> Tables:
-    """The same tables with only the events of some customers at risk."""
-    ids = rows.select("customer_id")
-    chosen = tables.backend.to_pyarrow(ids.order_by(ids.customer_id.hash(), ids.customer_id).limit(_SAMPLE))
-    keep = ibis.memtable(chosen)
-    return replace(
-        tables,
-        events={name: table.semi_join(keep, "customer_id") for name, table in tables.events.items()},
-        customers=None if tables.customers is None else tables.customers.semi_join(keep, "customer_id"),
-        periods=None if tables.periods is None else tables.periods.semi_join(keep, "customer_id"),
-    )
+def _without_later(tables: Tables, cutoff: datetime) -> Tables:
+    return _changed(tables, cutoff, lambda table, later, _: table.filter(~later))
 
 
-def _disturb(events: ir.Table, cutoff: datetime) -> ir.Table:
+def _with_later_altered(tables: Tables, cutoff: datetime) -> Tables:
+    def alter(table: ir.Table, later: ir.BooleanColumn, clock: str) -> ir.Table:
+        still_later = later & (table[clock] >= instant(cutoff))
+        changes: dict[str, ir.Value] = {clock: still_later.ifelse(table[clock] + ibis.interval(days=1), table[clock])}
+        for name, kind in table.schema().items():
+            if kind.is_floating():
+                changes[name] = later.ifelse(table[name] * -3.0 + 7.0, table[name])
+            elif kind.is_string() and name not in {"customer_id", "id"}:
+                changes[name] = later.ifelse(ibis.literal("?"), table[name])
+        return table.mutate(**changes)
+
+    return _changed(tables, cutoff, alter)
+
+
+def _changed(tables: Tables, cutoff: datetime, change: Callable[[ir.Table, ir.BooleanColumn, str], ir.Table]) -> Tables:
+    """Change the rows of every table that were not known at the cutoff; the clock is the column that says so."""
     at = instant(cutoff)
+    events = {name: change(table, _later(table, at), "time") for name, table in tables.events.items()}
+    customers, periods = tables.customers, tables.periods
+    if customers is not None and "known_at" in customers.columns:
+        customers = change(customers, customers.known_at > at, "known_at")
+    if periods is not None:
+        periods = change(periods, periods.start > at, "start")
+    return replace(tables, events=events, customers=customers, periods=periods)
+
+
+def _later(events: ir.Table, at: ir.TimestampScalar) -> ir.BooleanColumn:
     later = events.time >= at
-    if "recorded" in events.columns:
-        later |= events.recorded.notnull() & (events.recorded > at)
-    changes: dict[str, ir.Value] = {"time": later.ifelse(_later_still(events, at), events.time)}
-    for name, kind in events.schema().items():
-        if kind.is_floating():
-            changes[name] = later.ifelse(events[name] * -3.0 + 7.0, events[name])
-        elif kind.is_string() and name not in {"customer_id", "id"}:
-            changes[name] = later.ifelse(ibis.literal("?"), events[name])
-    return events.mutate(**changes)
+    return later | (events.recorded.notnull() & (events.recorded > at)) if "recorded" in events.columns else later
 
 
-def _later_still(events: ir.Table, at: ir.TimestampScalar) -> ir.TimestampValue:
-    moved = events.time + ibis.interval(days=1)
-    return (events.time >= at).ifelse(moved, events.time)
-
-
-def audit_attributes(
-    tables: Tables, features: FeatureSet, churn: ChurnSettings, cutoff: datetime
+def audit_history(
+    tables: Tables, features: FeatureSet, churn: ChurnSettings, cutoffs: Iterable[datetime], seed: int = 0
 ) -> tuple[Finding, ...]:
-    """See whether customer attributes without a history know what happened after the cutoff.
+    """Ask every question that needs the history: future, hindsight, consequence.
 
     Parameters
     ----------
-    tables, features, churn, cutoff
-        As for `audit_future`; an early training cutoff sees most.
+    tables : Tables
+        From `tenure.features.snapshot.open_tables`.
+    features, churn
+        What the snapshots are made of.
+    cutoffs : iterable of datetime
+        Training cutoffs, UTC. The one in the middle is looked at: it has much before it and much after it.
+    seed : int
+        For every sample.
+
+    Examples
+    --------
+    Beside what the rows themselves show, this is the whole audit of a project with a history::
+
+        findings = audit_columns(columns, label, customer_id=customer_id)
+        findings += audit_history(tables, features, churn, cutoffs)
+        require_clean(AuditReport(findings, len(label), columns.num_columns, allowed=()))
     """
-    if tables.customers is None or "known_at" in tables.customers.columns or not features.attributes:
-        return ()
-    only = FeatureSet(attributes=features.attributes)
-    rows = _rows(tables, only, churn, cutoff)
-    if rows.num_rows < _FEWEST:
-        return ()
-    counts = _earlier_and_later(tables, churn, rows, cutoff)
-    found = (_audit_attribute(a.name, rows[a.name], counts, cutoff) for a in features.attributes)
-    return tuple(finding for finding in found if finding)
-
-
-def _earlier_and_later(
-    tables: Tables, churn: ChurnSettings, rows: pa.Table, cutoff: datetime
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    types = active_types(churn, tables.events)
-    at = instant(cutoff)
-    parts = [tables.events[name].select("customer_id", _later=tables.events[name].time >= at) for name in types]
-    events = ibis.union(*parts) if len(parts) > 1 else parts[0]
-    counts = events.group_by("customer_id").aggregate(_later=events["_later"].sum(), _all=events.count())
-    keep = ibis.memtable(rows.select(["customer_id"]))
-    joined = keep.left_join(counts, "customer_id").order_by("customer_id").select("_later", "_all")
-    found = tables.backend.to_pyarrow(joined)
-    later, every = (pc.cast(pc.fill_null(found[name], 0), pa.float64()).to_numpy() for name in ("_later", "_all"))
-    return every - later, later
-
-
-def _audit_attribute(
-    name: str, column: pa.ChunkedArray, counts: tuple[NDArray[np.float64], NDArray[np.float64]], cutoff: datetime
-) -> Finding | None:
-    if pa.types.is_string(column.type):
-        late = _times_after(column, cutoff)
-        if late:
-            evidence = f"{late:,} values are times after the cutoff {format_instant(cutoff)}"
-            return Finding("future", name, "leak", evidence)
-        return None
-    values = column.to_numpy().astype(float)
-    present = np.isfinite(values)
-    if present.sum() < _FEWEST:
-        return None
-    strength = _partial_rank_correlation(values[present], counts[1][present], counts[0][present])
-    if abs(strength) <= _LATER_EXPLAINED_ABOVE:
-        return None
-    evidence = (
-        f"it goes with the number of events after the cutoff {format_instant(cutoff)} "
-        f"(rank correlation {strength:.2f}) beyond what the events before it explain; "
-        "give [customers] known_at, or leave it out"
-    )
-    return Finding("future", name, "leak", evidence)
-
-
-def _times_after(column: pa.ChunkedArray, cutoff: datetime) -> int:
-    text = column.combine_chunks()
-    dates = pc.match_substring_regex(text, r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?$")
-    later = pc.greater(text, cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
-    return int(pc.sum(pc.and_(dates, later)).as_py() or 0)
-
-
-def _partial_rank_correlation(
-    values: NDArray[np.float64], later: NDArray[np.float64], earlier: NDArray[np.float64]
-) -> float:
-    """Rank correlation of values and later counts after a straight line on the earlier counts is taken out of both."""
-    ranks = [pd.Series(column).rank().to_numpy() for column in (values, later, earlier)]
-    design = np.column_stack([np.ones(len(values)), ranks[2]])
-    left, right = (column - design @ np.linalg.lstsq(design, column, rcond=None)[0] for column in ranks[:2])
-    scale = float(np.sqrt((left**2).sum() * (right**2).sum()))
-    return float((left * right).sum() / scale) if scale > 0 else 0.0
-
-
-def audit_consequences(tables: Tables, features: FeatureSet, churn: ChurnSettings) -> tuple[Finding, ...]:
-    """See whether an event type that features are made of happens almost only around losses.
-
-    Parameters
-    ----------
-    tables, features, churn
-        As for `audit_future`.
-    """
-    defining = {*churn.inactivity, *filter(None, [churn.event])}
-    types = dict.fromkeys(feature.event for feature in features.events if feature.event not in defining)
-    watermark = tables.history.watermark
-    if not types or watermark is None:
-        return ()
-    reach = churn.gap + churn.horizon
-    losses = _losses(tables, churn, watermark)
-    others = [tables.events[name] for name in tables.events if name not in types or len(types) > 1]
-    usual = _share_near(
-        tables, ibis.union(*[t.select("customer_id", "time") for t in others]), losses, reach, watermark
-    )
-    found = ((name, _share_near(tables, tables.events[name], losses, reach, watermark)) for name in types)
-    return tuple(_consequence(name, share, usual[0], reach) for name, share in found if _too_close(share, usual[0]))
-
-
-def _too_close(share: tuple[float, int], usual: float) -> bool:
-    near, customers = share
-    return customers >= _FEWEST and near >= _CONSEQUENCE_ABOVE and (1.0 - near) <= (1.0 - usual) / 4
-
-
-def _consequence(name: str, share: tuple[float, int], usual: float, reach: timedelta) -> Finding:
-    evidence = (
-        f"{share[0]:.0%} of the {share[1]:,} customers with a {name!r} event leave within {reach.days} days of one "
-        f"(usual: {usual:.0%}), so it looks like a part of leaving"
-    )
-    return Finding("consequence", name, "leak", evidence)
-
-
-def _losses(tables: Tables, churn: ChurnSettings, watermark: datetime) -> ir.Table:
-    """The instants at which customers were lost: churn events, lapses, or the last activity before a long silence."""
-    if churn.event is not None:
-        return tables.events[churn.event].select("customer_id", _at="time")
-    if churn.expiry is not None and tables.periods is not None:
-        ends = lapses(tables.periods, churn.expiry.grace)
-        return ends.filter(ends.end <= instant(watermark)).select("customer_id", _at="end")
-    parts = [tables.events[name].select("customer_id", "time") for name in churn.inactivity]
-    active = ibis.union(*parts) if len(parts) > 1 else parts[0]
-    active = active.mutate(_next=active.time.lead().over(group_by="customer_id", order_by="time"))
-    silence = churn.gap + churn.horizon
-    ends = active.time + ibis.interval(seconds=int(silence.total_seconds()))
-    silent = active.filter((active["_next"].isnull() | (active["_next"] > ends)) & (ends <= instant(watermark)))
-    return silent.select("customer_id", _at="time")
-
-
-def _share_near(
-    tables: Tables, events: ir.Table, losses: ir.Table, reach: timedelta, watermark: datetime
-) -> tuple[float, int]:
-    """Share of an event type's customers that are lost within `reach` of one of its matured events."""
-    span = ibis.interval(seconds=int(reach.total_seconds()))
-    matured = known(events, watermark - reach).select("customer_id", "time")
-    customers = matured.select("customer_id").distinct()
-    near = matured.join(
-        losses,
-        [
-            matured.customer_id == losses.customer_id,
-            losses["_at"] >= matured.time - span,
-            losses["_at"] <= matured.time + span,
-        ],
-    )
-    both = customers.count().name("customers"), near.customer_id.nunique().name("near")
-    total, lost = (int(tables.backend.to_pyarrow(value).as_py()) for value in both)
-    return (lost / total if total else 0.0), total
+    found = audit_consequences(tables, features, churn, seed)
+    asked = sorted(set(cutoffs))
+    if asked:
+        middle = asked[(len(asked) - 1) // 2]
+        found += audit_future(tables, features, churn, middle, seed)
+        found += audit_attributes(tables, features, churn, middle, seed)
+    return found
