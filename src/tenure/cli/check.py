@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from tenure.app.check import CheckResult
 from tenure.app.check import check as run
 from tenure.app.place import Place
-from tenure.cli.options import Config, Json, Set, overrides
+from tenure.cli.options import Config, Json, Set, next_command, overrides
 from tenure.cli.output import emit, progress_bar
 from tenure.core.time import format_instant
 from tenure.features.audit import require_clean
@@ -25,22 +26,22 @@ def check(config: Config = Path("tenure.toml"), sets: Set = None, as_json: Json 
     with progress_bar() as progress:
         found = run(place, progress)
     if found.audit.leaks and not as_json:
-        emit(found, _text(found), as_json=False)
+        emit(found, _text(found, config), as_json=False)
     require_clean(found.audit)
-    emit(found, _text(found), as_json=as_json)
+    emit(found, _text(found, config), as_json=as_json)
 
 
-def _text(found: CheckResult) -> RenderableType:
-    notes = [f"· {note}" for note in found.notes]
+def _text(found: CheckResult, config: Path) -> RenderableType:
+    notes = [f"· {escape(note)}" for note in found.notes]
     leaks = len(found.audit.leaks)
     audit = "no leak found" if not leaks else f"[bold red]{leaks} leaks found[/]"
     return Group(
         contract_table(found.contract),
-        f"Leaving means {found.churn}. {found.split.explanation}",
+        f"Leaving means {escape(found.churn)}. {found.split.explanation}",
         _labels(found),
         f"{len(found.features)} features; the audit looked at {found.audit.rows:,} rows: {audit}.",
         *notes,
-        *([] if leaks else ["Next: [bold]tenure train[/]"]),
+        *([] if leaks else [f"Next: {next_command('train', config)}"]),
     )
 
 
@@ -50,10 +51,11 @@ def contract_table(report: ContractReport) -> Table:
     for source in report.sources:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in source.rejected.items())
         counts = (f"{n:,}" for n in (source.rows, source.filtered, source.accepted, source.rejected_rows))
-        table.add_row(source.source, *counts, reasons)
+        table.add_row(source.source, *counts, escape(reasons))
     for origin, types in report.other_types.items():
         listed = ", ".join(f"{kind}: {count:,}" for kind, count in types.items())
-        table.add_row(origin, f"{sum(types.values()):,}", "", "", "", f"types that no section names: {listed}")
+        unnamed = f"types that no section names: {listed}"
+        table.add_row(escape(origin), f"{sum(types.values()):,}", "", "", "", escape(unnamed))
     return table
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
+from rich.markup import escape
 
 from tenure.app.demo import DemoResult, run_demo
 from tenure.cli.options import Json
@@ -41,10 +42,10 @@ def _text(result: DemoResult) -> RenderableType:
         score_text(result.scored),
         "",
         "[bold]Where everything is[/]",
-        f"  settings      {result.config}",
-        f"  report        {result.trained.report}",
-        f"  contact list  {result.scored.contact_list}",
-        f"  scores        {result.scored.folder}",
+        f"  settings      {escape(str(result.config))}",
+        f"  report        {escape(str(result.trained.report))}",
+        f"  contact list  {escape(str(result.scored.contact_list))}",
+        f"  scores        {escape(str(result.scored.folder))}",
         "",
         "[bold]Next[/]: open the report in a browser; then on your own data:",
         "  tenure init --events YOUR_LOG.parquet && tenure check && tenure train && tenure score",

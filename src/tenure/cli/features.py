@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from tenure.app.features import write_features
 from tenure.app.place import Place
@@ -31,6 +32,6 @@ def features(
         written = write_features(place, cutoff, out, labels=labels, progress=progress)
     text = (
         f"[bold]{written.rows:,} customers[/] at risk at {format_instant(written.as_of)}, "
-        f"{len(written.features)} features, in {out}"
+        f"{len(written.features)} features, in {escape(str(out))}"
     )
     emit(written, text, as_json=as_json)

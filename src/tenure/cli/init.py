@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from tenure.app.propose.proposal import Proposal, propose_events, propose_table
-from tenure.cli.options import Force, Json
+from tenure.cli.options import Force, Json, next_command
 from tenure.cli.output import emit
 from tenure.core.errors import InputError
 from tenure.core.files import atomic_path
@@ -55,8 +56,8 @@ def _check(events: list[str] | None, customers: str | None, table: str | None) -
 
 
 def _text(proposal: Proposal, config: Path) -> str:
-    findings = "\n".join(f"  · {finding}" for finding in proposal.findings)
+    findings = "\n".join(f"  · {escape(finding)}" for finding in proposal.findings)
     return (
-        f"[bold]{config}[/] written. What was found:\n{findings}\n"
-        f"Next: look at it, then [bold]tenure check --config {config}[/] and [bold]tenure train --config {config}[/]"
+        f"[bold]{escape(str(config))}[/] written. What was found:\n{findings}\n"
+        f"Next: look at it, then {next_command('check', config)} and {next_command('train', config)}"
     )

@@ -1,6 +1,7 @@
 """The program `tenure`: its verbs, its exit codes, and the one place where an error becomes a message.
 
 Exit codes: 0 done, 1 tenure's own failure or interrupted, 2 the user's input is wrong, 3 a check said no.
+Invariant: with `--json`, stdout holds exactly one JSON document, also where an option is not understood.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from tenure.cli.check import check
 from tenure.cli.demo import demo
@@ -24,9 +26,11 @@ from tenure.cli.output import console, emit_error
 from tenure.cli.score import score
 from tenure.cli.simulate import simulate
 from tenure.cli.train import train
-from tenure.core.errors import TenureError
+from tenure.core.errors import ConfigError, TenureError
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
     name="tenure",
@@ -72,17 +76,34 @@ def main(arguments: list[str] | None = None) -> int:
     0
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        app(args=arguments, prog_name="tenure")
-    except SystemExit as stop:  # the parser's own way to end, also after a usage error
-        return int(stop.code or 0)
-    except TenureError as error:
+    error = _run(arguments)
+    if error is None:
+        return 0
+    if error.message:
         emit_error(error, as_json="--json" in arguments)
-        return error.exit_code
+    return error.exit_code
+
+
+def _run(arguments: list[str]) -> TenureError | None:
+    """Run a verb; whatever ends it early becomes one of tenure's errors."""
+    try:
+        if app(args=arguments, prog_name="tenure", standalone_mode=False) == _INTERRUPTED:
+            return TenureError("Interrupted.", hint="Run the same command again.")
+    except TenureError as error:
+        return error
+    except TyperException as error:
+        return _not_understood(error)
     except Exception as error:  # noqa: BLE001 - the last place where a failure can still be explained
-        emit_error(_own_failure(error), as_json="--json" in arguments)
-        return 1
-    return 0
+        return _own_failure(error)
+    return None
+
+
+def _not_understood(error: TyperException) -> ConfigError:
+    """A verb, option or value that the parser refused; without a message where it has shown the help instead."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "tenure"
+    message = "" if type(error).__name__ == "NoArgsIsHelpError" else error.format_message()
+    return ConfigError(message, hint=f"See `{command} --help`.")
 
 
 def _own_failure(error: Exception) -> TenureError:

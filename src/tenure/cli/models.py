@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from tenure.app.place import Place
-from tenure.cli.options import Config, Json, Set, overrides
+from tenure.cli.options import Config, Json, Set, next_command, overrides
 from tenure.cli.output import emit
 from tenure.model.catalogue import Move, Version
 from tenure.model.verify import verify
@@ -46,7 +47,7 @@ def list_versions(config: Config = _CONFIG, sets: Set = None, as_json: Json = Fa
     registry = Place.load(config, overrides(sets)).registry()
     versions = registry.versions()
     if not versions:
-        emit({"versions": []}, "No version yet. Next: [bold]tenure train[/]", as_json=as_json)
+        emit({"versions": []}, f"No version yet. Next: {next_command('train', config)}", as_json=as_json)
         return
     table = Table("version", "family", "created", "ROC AUC", "average precision", "aliases")
     for version in versions:
@@ -86,7 +87,7 @@ def show(
         f"[bold]{found.name}[/] {what}, files intact",
         *(f"  {name:<20} {_estimate(found, name)}" for name in _SHOWN if name in found.metrics),
         f"  aliases: {', '.join(found.aliases) or 'none'}",
-        f"  report: {found.folder / 'report.html'}",
+        f"  report: {escape(str(found.folder / 'report.html'))}",
         *(_move_text(move) for move in moves),
     ]
     emit(facts, "\n".join(lines), as_json=as_json)
@@ -94,7 +95,7 @@ def show(
 
 def _move_text(move: Move) -> str:
     how = "rolled back to" if move.is_rollback else "pointed at"
-    return f"  {move.at:%Y-%m-%d %H:%M} {move.alias} {how} {move.version} by {move.by}: {move.reason}"
+    return f"  {move.at:%Y-%m-%d %H:%M} {move.alias} {how} {move.version} by {escape(move.by)}: {escape(move.reason)}"
 
 
 @models.command("promote")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from tenure.core.config import parse_override
 from tenure.core.errors import ConfigError
 
-__all__ = ["AsOf", "Config", "Force", "Json", "Set", "overrides"]
+__all__ = ["AsOf", "Config", "Force", "Json", "Set", "next_command", "overrides"]
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The project's settings.", envvar="TENURE_CONFIG")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -41,3 +42,15 @@ def overrides(texts: list[str] | None, **options: Any) -> dict[tuple[str, ...], 
             raise ConfigError(f"{'.'.join(path)} is given twice.", hint="Keep one of the two options.")
         found[path] = value
     return found
+
+
+def next_command(verb: str, config: Path) -> str:
+    """What to run next on the same project, as rich markup.
+
+    Examples
+    --------
+    >>> next_command("train", Path("tenure.toml")), next_command("train", Path("shop/tenure.toml"))
+    ('[bold]tenure train[/]', '[bold]tenure train --config shop/tenure.toml[/]')
+    """
+    same = config == Path("tenure.toml")
+    return f"[bold]tenure {verb}{'' if same else f' --config {escape(str(config))}'}[/]"

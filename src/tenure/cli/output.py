@@ -1,7 +1,8 @@
 """How every verb speaks: one JSON document or text for people on stdout, everything else on stderr.
 
 Enters: what a verb has to say. Leaves: text. Invariant: with `--json`, stdout holds exactly one JSON document, also
-when the verb fails; a progress bar appears only where a person watches a terminal.
+when the verb fails; a progress bar appears only where a person watches a terminal, and only there is a table squeezed
+into the width of a window.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from tenure.core.progress import silent
 from tenure.core.time import format_duration, format_instant
 
 __all__ = ["console", "document_of", "emit", "emit_error", "progress_bar"]
+
+_PIPE_COLUMNS = 200
 
 console = Console(stderr=False, highlight=False, soft_wrap=True)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -66,7 +69,7 @@ def emit(document: Any, text: RenderableType, *, as_json: bool) -> None:
     document : object
         The result, for `document_of`.
     text : str or rich renderable
-        The same for people; text may hold rich markup.
+        The same for people; text may hold rich markup, so what comes from the user has to be escaped.
     as_json : bool
         Which of the two.
 
@@ -78,7 +81,7 @@ def emit(document: Any, text: RenderableType, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(document_of(document), ensure_ascii=False) + "\n")
     else:
-        console.print(text)
+        console.print(text, width=None if console.is_terminal else _PIPE_COLUMNS)
 
 
 def emit_error(error: TenureError, *, as_json: bool) -> None:

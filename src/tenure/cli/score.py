@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from tenure.app.place import Place
 from tenure.app.scoring import score as run
 from tenure.cli.options import AsOf, Config, Json, Set, overrides
-from tenure.cli.output import emit, progress_bar
+from tenure.cli.output import document_of, emit, progress_bar
 from tenure.core.time import format_instant, parse_instant, parse_timezone
 from tenure.score.run import ScoreSummary
 
@@ -29,7 +30,8 @@ def score(
     cutoff = parse_instant(as_of, parse_timezone(place.settings.project.timezone)) if as_of else None
     with progress_bar() as progress:
         summary = run(place, cutoff, version, progress)
-    emit(summary, score_text(summary), as_json=as_json)
+    document = {**document_of(summary), "contact_list": summary.contact_list}
+    emit(document, score_text(summary), as_json=as_json)
 
 
 def score_text(summary: ScoreSummary) -> str:
@@ -41,5 +43,5 @@ def score_text(summary: ScoreSummary) -> str:
         f"{again}: {tally.expected_churners:,.0f} are expected to leave.\n"
         f"[bold]{contacts.contacts:,} contacts[/] pay, worth {contacts.profit_expected:,.0f} "
         f"({contacts.profit_low:,.0f} to {contacts.profit_high:,.0f}) in incremental profit.\n"
-        f"Scores: {summary.folder}\nContact list: {summary.contact_list}"
+        f"Scores: {escape(str(summary.folder))}\nContact list: {escape(str(summary.contact_list))}"
     )

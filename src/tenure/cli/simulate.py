@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
-from tenure.cli.options import Force, Json
+from tenure.cli.options import Force, Json, next_command
 from tenure.cli.output import emit, progress_bar
 from tenure.core.time import parse_instant
 from tenure.source.simulate import SimulationSpec, SimulationSummary
@@ -58,8 +59,8 @@ def simulate(
 def _text(summary: SimulationSummary, out: Path) -> str:
     events = ", ".join(f"{count:,} {name}" for name, count in summary.events.items())
     return (
-        f"[bold]{summary.rows:,} rows[/] of {summary.customers:,} customers in {out}: {events}.\n"
+        f"[bold]{summary.rows:,} rows[/] of {summary.customers:,} customers in {escape(str(out))}: {events}.\n"
         f"{summary.churn_rate:.1%} of {summary.at_risk:,} customers at risk churned within 30 days of a cutoff; "
         f"the true hazard ranks them with AUC {summary.hazard_auc:.3f}, which no model can beat.\n"
-        f"Next: [bold]tenure train --config {out / 'tenure.toml'}[/]"
+        f"Next: {next_command('train', out / 'tenure.toml')}"
     )

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from tenure.app.place import Place
 from tenure.app.training import TrainResult, train_version
-from tenure.cli.options import Config, Json, Set, overrides
+from tenure.cli.options import Config, Json, Set, next_command, overrides
 from tenure.cli.output import emit, progress_bar
 from tenure.model.evaluate import Judgement
 
@@ -37,21 +38,21 @@ def train(
     place = Place.load(config, overrides(sets, model__family=family, model__seed=seed))
     with progress_bar() as progress:
         result = train_version(place, progress)
-    emit(result, train_text(result), as_json=as_json)
+    emit(result, train_text(result, config), as_json=as_json)
 
 
-def train_text(result: TrainResult) -> RenderableType:
+def train_text(result: TrainResult, config: Path) -> RenderableType:
     """What a person wants to know after a training."""
     own = result.scorecard[0]
     threshold = f"; contacting pays from {result.threshold:.1%} on" if result.threshold is not None else ""
-    following = "tenure score" if result.alias == "champion" else f"tenure models promote {result.version}"
+    following = "score" if result.alias == "champion" else f"models promote {result.version}"
     return Group(
         f"[bold]{result.version}[/] ({result.family}) registered as {result.alias}. Test block: {own.rows:,} rows, "
         f"{own.positives:,} churners{threshold}.",
         scorecard_table(result.scorecard),
-        *(f"· {note}" for note in result.notes),
-        f"Report: {result.report}",
-        f"Next: look at the report, then [bold]{following}[/]",
+        *(f"· {escape(note)}" for note in result.notes),
+        f"Report: {escape(str(result.report))}",
+        f"Next: look at the report, then {next_command(following, config)}",
     )
 
 
