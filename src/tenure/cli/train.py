@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -18,12 +19,14 @@ from tenure.model.evaluate import Judgement
 
 __all__ = ["scorecard_table", "train", "train_text"]
 
+_CAPTION = "Below each figure its 95 % interval. Recall and precision where contacting pays."
 _COLUMNS = {
     "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "lift_top_decile": "lift, top 10 %",
-    "brier": "Brier",
-    "observed_expected": "observed/expected",
+    "average_precision": "average\nprecision",
+    "lift_top_decile": "lift\ntop 10 %",
+    "recall": "recall",
+    "precision": "precision",
+    "observed_expected": "observed/\nexpected",
 }
 
 
@@ -58,7 +61,7 @@ def train_text(result: TrainResult, config: Path) -> RenderableType:
 
 def scorecard_table(scorecard: tuple[Judgement, ...]) -> Table:
     """Metrics with their 95 % intervals, a row for each model and baseline."""
-    table = Table("test block, 95 % intervals", *_COLUMNS.values())
+    table = Table("judged on\ntest block", *_COLUMNS.values(), box=SIMPLE_HEAD, pad_edge=False, caption=_CAPTION)
     for judgement in scorecard:
         style = "bold" if judgement is scorecard[0] else "dim" if judgement.kind == "baseline" else ""
         table.add_row(judgement.name, *(_cell(judgement, name) for name in _COLUMNS), style=style)
@@ -67,4 +70,9 @@ def scorecard_table(scorecard: tuple[Judgement, ...]) -> Table:
 
 def _cell(judgement: Judgement, name: str) -> str:
     found = judgement.metrics.get(name)
-    return "" if found is None else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return "" if found is None else f"{_short(found.value)}\n{_short(found.low)}-{_short(found.high)}"
+
+
+def _short(value: float) -> str:
+    """Three digits behind the point, and none before it where that would be a nought: rows fit 80 columns."""
+    return f"{value:.3f}".removeprefix("0") if value < 1 else f"{value:.2f}"
