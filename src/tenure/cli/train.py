@@ -61,7 +61,14 @@ def train_text(result: TrainResult, config: Path) -> RenderableType:
 
 def scorecard_table(scorecard: tuple[Judgement, ...]) -> Table:
     """Metrics with their 95 % intervals, a row for each model and baseline."""
-    table = Table("judged on\ntest block", *_COLUMNS.values(), box=SIMPLE_HEAD, pad_edge=False, caption=_CAPTION)
+    table = Table(
+        "on the\ntest block",
+        *_COLUMNS.values(),
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption=_CAPTION,
+    )
     for judgement in scorecard:
         style = "bold" if judgement is scorecard[0] else "dim" if judgement.kind == "baseline" else ""
         table.add_row(judgement.name, *(_cell(judgement, name) for name in _COLUMNS), style=style)
@@ -75,4 +82,4 @@ def _cell(judgement: Judgement, name: str) -> str:
 
 def _short(value: float) -> str:
     """Three digits behind the point, and none before it where that would be a nought: rows fit 80 columns."""
-    return f"{value:.3f}".removeprefix("0") if value < 1 else f"{value:.2f}"
+    return f"{value:.3f}".removeprefix("0") if value < 0.9995 else f"{value:.2f}"
