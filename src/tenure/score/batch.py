@@ -36,6 +36,7 @@ from tenure.core.errors import StateError
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import RuntimeSettings, ValueSettings
 from tenure.core.time import Clock, format_instant, system_clock
+from tenure.model.verify import dependencies
 from tenure.score.ahead import ahead
 from tenure.score.contacts import write_contacts
 from tenure.score.part import Tally, read_tally, write_part
@@ -92,6 +93,7 @@ class Batch:
             "value": self.value.model_dump(mode="json"),
             "part_rows": self.part_rows,
             "batch_rows": self.batch_rows,
+            "made_with": dependencies(),  # a run that is killed before an upgrade is not finished after it
         }
 
     @property
