@@ -32,16 +32,22 @@ __all__ = ["CsvSource", "open_csv"]
 
 DELIMITERS = (",", ";", "\t", "|")
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a zip archive or a spreadsheet"}
+_ENDINGS = {"\n": "\\n", "\r\n": "\\r\\n", "\r": "\\r"}
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True)
 class Header:
-    """The first line of a file: how its cells are divided, what they say, and how many blank lines come before."""
+    """The first line of a file: how its cells are divided, what they say, how it ends, and how many blank ones precede.
+
+    The end of the line is taken from here because DuckDB would take it from wherever one comes first, inside quotes
+    too.
+    """
 
     delimiter: str
     names: tuple[str, ...]
     skipped: int
+    ending: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ def _rows_sql(header: Header, files: Sequence[Path], names: Sequence[str], befor
     files_sql = ", ".join(quote_path(file) for file in files)
     return (
         f"SELECT {values_sql}file_index + {before:d} FROM read_csv([{files_sql}], auto_detect = false, header = true, "
-        f"skip = {header.skipped:d}, delim = {quote_literal(header.delimiter)}, quote = '\"', escape = '\"', "
+        f"skip = {header.skipped:d}, new_line = {quote_literal(_ENDINGS[header.ending])}, "
+        f"delim = {quote_literal(header.delimiter)}, quote = '\"', escape = '\"', "
         f"columns = {{{types_sql}}}, hive_partitioning = false, store_rejects = true, rejects_limit = 0)"
     )
 
@@ -178,7 +185,7 @@ def read_header(file: Path) -> Header:
     >>> path = Path(tempfile.mkdtemp()) / "log.csv"
     >>> _ = path.write_text('id|"the time"\n')
     >>> read_header(path)
-    Header(delimiter='|', names=('id', 'the time'), skipped=0)
+    Header(delimiter='|', names=('id', 'the time'), skipped=0, ending='\n')
     """
     try:
         with _open(file) as handle:
@@ -220,4 +227,5 @@ def _split(file: Path, first: str, skipped: int) -> Header:
     delimiter = max(DELIMITERS, key=lambda candidate: len(rows[candidate]))
     names = [name.strip() or f"column{n}" for n, name in enumerate(rows[delimiter], start=1)]
     refuse_duplicates(file, names)
-    return Header(delimiter, tuple(names), skipped)
+    ending = next((ending for ending in ("\r\n", "\n", "\r") if first.endswith(ending)), "\n")
+    return Header(delimiter, tuple(names), skipped, ending)

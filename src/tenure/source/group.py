@@ -26,6 +26,7 @@ from tenure.source.protocol import Relation, Source
 from tenure.source.reading import text_sql
 from tenure.source.section import Built, Section, require_columns
 from tenure.source.sources import open_source, source_stamp
+from tenure.source.sql import shown_path
 from tenure.source.task import Task
 from tenure.source.where import Condition, compile_where, where_columns
 
@@ -247,16 +248,17 @@ def _refuse_empty(task: Task, origin: str, *, rows: int, filtered: int) -> None:
 @contextmanager
 def _explained(task: Task) -> Iterator[None]:
     """Turn what DuckDB says about a source into a sentence for whoever named it."""
+    path = shown_path(task.settings.path)
     try:
         yield
     except duckdb.OutOfMemoryException as error:
         raise StateError(
-            f"{task.name}: reading {task.settings.path} needs more memory or disk than there is: {_line(error)}.",
+            f"{task.name}: reading {path} needs more memory or disk than there is: {_line(error)}.",
             hint="Raise runtime.memory, or make room where the workspace lies.",
         ) from error
     except duckdb.Error as error:
         raise InputError(
-            f"{task.name}: {task.settings.path} cannot be read: {_line(error)}.",
+            f"{task.name}: {path} cannot be read: {_line(error)}.",
             hint="Write the source again; it may be damaged, or a value does not fit its column's type.",
         ) from error
 

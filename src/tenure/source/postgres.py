@@ -64,7 +64,7 @@ class PostgresSource:
     @property
     def origin(self) -> str:
         """The database, without password, and the table."""
-        return f"{self.url.render_as_string(hide_password=True)}, table {self.schema}.{self.table}"
+        return f"{_shown(self.url)}, table {self.schema}.{self.table}"
 
     def load(self, engine: duckdb.DuckDBPyConnection, names: Sequence[str]) -> Relation:
         """Copy the named columns through a file in the engine's spill folder, which is removed at once."""
@@ -75,7 +75,8 @@ class PostgresSource:
             types_sql = ", ".join(f"{quote_literal(name)}: {quote_literal(kind)}" for name, kind in columns.items())
             engine.execute(
                 f"CREATE TEMP TABLE {copy_sql} AS SELECT * FROM read_csv({quote_path(file)}, auto_detect = false, "
-                f"header = false, delim = ',', quote = '\"', escape = '\"', columns = {{{types_sql}}}, "
+                f"header = false, new_line = '\\n', delim = ',', quote = '\"', escape = '\"', "
+                f"columns = {{{types_sql}}}, "
                 "nullstr = '\\N', allow_quoted_nulls = false, max_line_size = 67108864)"
             )
         return Relation(copy_sql, columns)
@@ -123,11 +124,11 @@ def open_postgres(url: URL, table: str) -> PostgresSource:
     --------
     >>> open_postgres(URL.create("postgresql+psycopg", host="/nowhere", database="shop"), "orders")
     Traceback (most recent call last):
-    tenure.core.errors.StateError: The database postgresql+psycopg:///nowhere/shop cannot be read: ...
+    tenure.core.errors.StateError: The database postgresql:///nowhere/shop cannot be read: ...
     """
     require("psycopg")
     with _connect(url) as connection:
-        relations = connection.execute(sa.text(_RELATIONS_SQL)).tuples().all()
+        relations = connection.execute(sa.text(_RELATIONS_SQL)).all()
         found = [
             (schema, name, oid)
             for schema, name, visible, oid in relations
@@ -136,16 +137,20 @@ def open_postgres(url: URL, table: str) -> PostgresSource:
         if not found:
             known = [name if visible else f"{schema}.{name}" for schema, name, visible, _ in relations]
             raise NotFoundError(
-                f"The database {url.render_as_string(hide_password=True)} has no table {table!r}. "
-                f"{did_you_mean(table, known)}",
+                f"The database {_shown(url)} has no table {table!r}. {did_you_mean(table, known)}",
                 hint="Name one of its tables or views that this user may see.",
                 table=table,
             )
         schema, name, oid = found[0]
-        described = connection.execute(sa.text(_COLUMNS_SQL), {"oid": oid}).tuples().all()
+        described = connection.execute(sa.text(_COLUMNS_SQL), {"oid": oid}).all()
     columns = {column: _TYPES.get(kind, "VARCHAR") for column, kind in described}
     refuse_duplicates(f"The table {table!r}", list(columns))
     return PostgresSource(url, schema, name, columns, {})
+
+
+def _shown(url: URL) -> str:
+    """System, host and database: user, password and options stay out of messages."""
+    return f"postgresql://{url.host or ''}/{url.database or ''}"
 
 
 @contextmanager
@@ -161,6 +166,6 @@ def _connect(url: URL) -> Iterator[sa.Connection]:
     except (SQLAlchemyError, require("psycopg").Error) as error:
         problem = str(getattr(error, "orig", error)).strip().splitlines()[0].rstrip(".")
         raise StateError(
-            f"The database {url.render_as_string(hide_password=True)} cannot be read: {problem}.",
+            f"The database {_shown(url)} cannot be read: {problem}.",
             hint="Check that it runs, that name and password are right, and that this user may read the table.",
         ) from error

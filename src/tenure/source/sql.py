@@ -16,7 +16,7 @@ from tenure.core.errors import ConfigError
 from tenure.source.postgres import PostgresSource, open_postgres
 from tenure.source.sqlite import SqliteSource, open_sqlite
 
-__all__ = ["database_url", "open_database_table"]
+__all__ = ["database_url", "open_database_table", "shown_path"]
 
 
 def database_url(path: str, table: str | None) -> URL | None:
@@ -51,22 +51,30 @@ def database_url(path: str, table: str | None) -> URL | None:
             hint="Export the table to Parquet or CSV and name the files.",
         )
     if table is None:
-        raise ConfigError(f"The database at {_shown(path)} needs a table.", hint='Add table = "…": a table or a view.')
+        raise ConfigError(
+            f"The database at {shown_path(path)} needs a table.", hint='Add table = "…": a table or a view.'
+        )
     return _parse(path, system)
 
 
 def _parse(path: str, system: str) -> URL:
     try:
         url = make_url(path)
-    except ArgumentError:
-        raise ConfigError(f"{_shown(path)!r} is not a database URL.", hint="Use sqlite:///shop.db.") from None
+    except (ArgumentError, ValueError):
+        raise ConfigError(f"{shown_path(path)!r} is not a database URL.", hint="Use sqlite:///shop.db.") from None
     return url if system == "sqlite" else url.set(drivername="postgresql+psycopg")
 
 
-def _shown(path: str) -> str:
-    """A URL that may not even be one, without what may be a password."""
-    head, at, tail = path.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at else path
+def shown_path(path: str) -> str:
+    """A path or URL as it may be shown: of a URL only system, host and database, for the rest may hold a password.
+
+    Examples
+    --------
+    >>> shown_path("postgresql://ana:secret@db/shop?password=secret"), shown_path("log.csv")
+    ('postgresql://db/shop', 'log.csv')
+    """
+    head, separator, tail = path.partition("://")
+    return f"{head}://{tail.rpartition('@')[2].partition('?')[0]}" if separator else path
 
 
 def open_database_table(url: URL, table: str, root: Path) -> SqliteSource | PostgresSource:
