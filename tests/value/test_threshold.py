@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenure.core.errors import InputError
@@ -22,6 +22,7 @@ costs = st.floats(0, 1e4)
 
 
 @given(probabilities, amounts, rates, costs, costs)
+@example(0.5, 0.0, 0.0, 5e-324, 1.0)
 def test_contacting_pays_exactly_from_the_threshold_on(p: float, clv: float, g: float, d: float, f: float) -> None:
     money = {"save_rate": g, "incentive_cost": d, "contact_cost": f}
     profit = float(incremental_profit(p, clv, **money))

@@ -60,7 +60,8 @@ def t_star(clv: npt.ArrayLike, *, save_rate: float, incentive_cost: float, conta
     cost = incentive + check_amounts("A contact cost", contact_cost)
     slope = rate * (value - incentive) + incentive
     pays = slope > 0
-    threshold = np.divide(cost, slope, out=np.full(slope.shape, np.inf), where=pays)
+    with np.errstate(over="ignore"):  # beyond the largest number is above 1 as well
+        threshold = np.divide(cost, slope, out=np.full(slope.shape, np.inf), where=pays)
     return np.where(~pays & (cost == 0), 0.0, threshold)
 
 
