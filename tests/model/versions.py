@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from tenure.core.errors import ArtifactError
 from tenure.core.time import fixed_clock, parse_instant
 from tenure.features.declare import Attribute, Feature, FeatureSet
-from tenure.model.artifact import Draft, write_version
+from tenure.model.artifact import Draft, load_version, write_version
 from tenure.model.calibrate import Calibration
 from tenure.model.encode import Encoder
 from tenure.model.evaluate import judge
@@ -86,3 +88,16 @@ def forge(folder: Path, family: str | None = None) -> str:
     after = Manifest(**(vars(before) | {"files": measure(folder), "family": family or before.family}))
     (folder / MANIFEST).write_bytes(after.to_json())
     return hashlib.sha256(after.to_json()).hexdigest()
+
+
+def registered(folder: Path) -> str:
+    """What the registry would say the manifest hashes to."""
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def refusal(folder: Path, manifest_sha256: str | None = None) -> str:
+    """Require that the version is refused; give the reason."""
+    with pytest.raises(ArtifactError) as caught:
+        load_version(folder, manifest_sha256)
+    assert caught.value.hint
+    return caught.value.message

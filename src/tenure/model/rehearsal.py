@@ -7,6 +7,7 @@ the reason in words. Invariant: the limits are in force before the first byte of
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,8 @@ if sys.platform != "win32":
 __all__ = ["main"]
 
 _OUTPUT_BYTES = 1 << 20
+# What means nothing to a reader: the private folder, and where in its own source XGBoost was.
+_NOISE = re.compile(r"[^\s'`]*/(?=(?:model|encoder|golden)\.)|\[\d\d:\d\d:\d\d\] \S+:\d+: |Stack trace:.*", re.DOTALL)
 
 
 def main(folder: str, cpu_seconds: str, memory_bytes: str) -> None:
@@ -69,7 +72,7 @@ def _address_space() -> int:
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Report a failure as one line of words; the whole traceback goes to standard error."""
-    text = error.message if isinstance(error, TenureError) else f"{kind.__name__}: {error}"
+    text = error.message if isinstance(error, TenureError) else f"{kind.__name__}: {_NOISE.sub('', str(error))}"
     sys.stdout.write(" ".join(text.split())[:500] + "\n")
     sys.stdout.flush()
     sys.__excepthook__(kind, error, trace)
