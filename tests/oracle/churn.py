@@ -84,7 +84,7 @@ def lapses(periods: Sequence[Period], grace: timedelta) -> list[datetime]:
     """Return the ends of one customer's periods that no longer period picks up within grace."""
     ends = {period["end"] for period in periods}
     return sorted(
-        end for end in ends if not any(other["end"] > end and other["start"] <= end + grace for other in periods)
+        end for end in ends if not any(other["end"] > end and other["start"] - end <= grace for other in periods)
     )
 
 

@@ -269,6 +269,9 @@ LAPSES = ChurnWorld(
         not begun       | 04-10 00:00           | 04-20 00:00
         short renewal   | 03-01 00:00           | 04-15 00:00
         short renewal   | 04-10 00:00           | 04-12 00:00
+        open            | 03-01 00:00           | 9999-12-31 00:00
+        open at last    | 03-01 00:00           | 04-10 00:00
+        open at last    | 04-12 00:00           | 9999-12-31 00:00
         """
     ),
     expected=expected_customers(
@@ -291,6 +294,8 @@ LAPSES = ChurnWorld(
         renews and ends | yes     | yes   # lapses at 04-20
         not begun       | no      | yes
         short renewal   | yes     | yes   # a renewal that ends sooner continues nothing
+        open            | yes     | no    # a period without an end is written down with the last day there is
+        open at last    | yes     | no    # renewed within grace, for good
         """
     ),
 )

@@ -372,26 +372,36 @@ CATEGORIES = World(
             ops=("count", "sum", "mean", "days_since_last"),
             value="amount",
             windows=(7 * DAY,),
+            trends=((7 * DAY, 90 * DAY),),
             category="channel",
             category_values=("web", "app", "fax"),
         ),
+        Block("order", ("count", "sum"), value="amount", windows=(7 * DAY,)),
     ),
     expected=expected_columns(
         """
-        column                                | value
-        order_count_7d                        | 6
-        order_amount_sum_7d                   | 63.0            # 1 + 2 + 4 + 8 + 16 + 32
-        order_amount_mean_7d                  | 10.5            # 63 / 6
-        order_days_since_last                 | 0.5833333333333 # 14 h / 24 h, and never by a category
-        order_count_7d_by_channel=web         | 2               # not Web, and not the one of February
-        order_amount_sum_7d_by_channel=web    | 3.0             # 1 + 2
-        order_amount_mean_7d_by_channel=web   | 1.5
-        order_count_7d_by_channel=app         | 1
-        order_amount_sum_7d_by_channel=app    | 4.0
-        order_amount_mean_7d_by_channel=app   | 4.0
-        order_count_7d_by_channel=fax         | 0               # the null channel is not fax either
-        order_amount_sum_7d_by_channel=fax    | 0.0
-        order_amount_mean_7d_by_channel=fax   | -
+        column                                       | value
+        order_count_7d                               | 6
+        order_amount_sum_7d                          | 63.0            # 1 + 2 + 4 + 8 + 16 + 32
+        order_days_since_last                        | 0.5833333333333 # 14 h / 24 h, and never by a category
+        order_count_7d_by_channel=web                | 2               # not Web, and not the one of February
+        order_amount_sum_7d_by_channel=web           | 3.0             # 1 + 2
+        order_amount_mean_7d_by_channel=web          | 1.5
+        order_count_7d_over_90d_by_channel=web       | 0.6666666666667 # 2 / 3
+        order_amount_sum_7d_over_90d_by_channel=web  | 0.0447761194030 # 3 / (1 + 2 + 64)
+        order_amount_mean_7d_over_90d_by_channel=web | 0.0671641791045 # 1.5 / (67 / 3)
+        order_count_7d_by_channel=app                | 1
+        order_amount_sum_7d_by_channel=app           | 4.0
+        order_amount_mean_7d_by_channel=app          | 4.0
+        order_count_7d_over_90d_by_channel=app       | 1.0
+        order_amount_sum_7d_over_90d_by_channel=app  | 1.0
+        order_amount_mean_7d_over_90d_by_channel=app | 1.0
+        order_count_7d_by_channel=fax                | 0               # the null channel is not fax either
+        order_amount_sum_7d_by_channel=fax           | 0.0
+        order_amount_mean_7d_by_channel=fax          | -
+        order_count_7d_over_90d_by_channel=fax       | -               # 0 / 0
+        order_amount_sum_7d_over_90d_by_channel=fax  | -
+        order_amount_mean_7d_over_90d_by_channel=fax | -
         """
     ),
 )

@@ -100,19 +100,24 @@ def feature_name(feature: Feature) -> str:
 
 
 def block_features(block: Block) -> list[Feature]:
-    """List the columns that one ``[[features]]`` entry declares."""
+    """List the columns that one ``[[features]]`` entry declares.
+
+    A category splits a block: its windowed operations, trends included, appear once for each frozen value and not for
+    all events together. Lifetime operations are never split.
+    """
+    splits: list[tuple[str | None, str | None]] = [(None, None)]
+    if block.category is not None:
+        splits = [(block.category, value) for value in block.category_values]
     found: list[Feature] = []
     for op in block.ops:
         value = block.value if op in VALUE_OPS else None
         if op in LIFETIME_OPS:
             found.append(Feature(block.event, op))
             continue
-        for window in block.windows or (None,):
-            found.append(Feature(block.event, op, value, window))
-            chosen = block.category_values
-            found.extend(Feature(block.event, op, value, window, None, block.category, one) for one in chosen)
+        spans: list[tuple[timedelta | None, timedelta | None]] = [(window, None) for window in block.windows or (None,)]
         if op not in NO_TREND_OPS:
-            found.extend(Feature(block.event, op, value, short, long) for short, long in block.trends)
+            spans.extend(block.trends)
+        found.extend(Feature(block.event, op, value, *span, *split) for span in spans for split in splits)
     return found
 
 

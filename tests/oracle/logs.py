@@ -173,7 +173,7 @@ def blocks(draw: st.DrawFn, windows: Sequence[timedelta], event: str) -> Block:
         trends = [(min(short, long), max(short, long))]
     frozen: list[str] = []
     if any(op in WINDOWED_OPS for op in ops) and draw(st.booleans()):
-        frozen = draw(st.lists(st.sampled_from(CATEGORY_VALUES), min_size=1, max_size=3, unique=True))
+        frozen = draw(st.lists(st.sampled_from(CATEGORY_VALUES), min_size=1, max_size=3, unique_by=str.casefold))
     return Block(
         event=event,
         ops=tuple(ops),
@@ -199,7 +199,9 @@ def feature_logs(draw: st.DrawFn) -> Log:
 
 def one_op_blocks(op: str, windows: Sequence[timedelta]) -> st.SearchStrategy[Block]:
     """Draw one block of a single operation, so that a failure names its culprit."""
-    return blocks(windows, "order").map(lambda block: replace(block, ops=(op,), trends=(), category_values=()))
+    return blocks(windows, "order").map(
+        lambda block: replace(block, ops=(op,), trends=(), category=None, category_values=())
+    )
 
 
 HORIZONS = (DAY, 7 * DAY, 28 * DAY, 30 * DAY + HOUR)
