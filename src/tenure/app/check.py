@@ -67,6 +67,14 @@ def check(place: Place, progress: Progress = silent) -> CheckResult:
     ------
     InputError
         The sources break their contract, or the history does not allow a training.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> found = check(Place.load(write_shop(Path(tempfile.mkdtemp()))))
+    >>> found.churn, [(health.rows, health.churners) for health in found.labels if health.block == "test"]
+    ('no order in 28 days', [(108, 12)])
     """
     with place.engine() as engine:
         found = prepare(place, engine, progress)

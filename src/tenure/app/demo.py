@@ -52,6 +52,10 @@ def run_demo(out: Path, progress: Progress = silent, clock: Clock = system_clock
     ------
     MissingExtraError
         The package with the baskets is not installed.
+
+    Examples
+    --------
+    >>> run_demo(Path("tenure-demo"))  # doctest: +SKIP
     """
     progress("baskets", 0.0)
     baskets = write_baskets(out / "data")

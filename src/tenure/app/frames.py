@@ -147,7 +147,7 @@ def _audit(place: Place, frame: Frame, split: Split, features: FeatureSet, opene
     """Ask every question of the audit of the rows that are learned from; the test block stays out of it."""
     blocks = split.blocks(frame)
     learned = frame.take(~blocks.test)
-    findings = audit_columns(learned.features, learned.label)
+    findings = audit_columns(learned.features, learned.label, customer_id=learned.customer_id)
     if opened is None:
         findings += audit_blocks({"train": _keys(frame.take(blocks.train)), "test": _keys(frame.take(blocks.test))})
     else:

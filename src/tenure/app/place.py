@@ -41,6 +41,14 @@ class Place:
         What time it is.
     tables : mapping
         Tables given from Python: Arrow, pandas or polars, each in place of the `path` that it is named after.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())), {("value", "clv"): 700})
+    >>> place.settings.value.clv, place.workspace.name
+    (700.0, '.tenure')
     """
 
     settings: Settings

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tenure.app.features import require_data_before
+from tenure.app.features import require_customers, require_known
 from tenure.app.history import churn_of, default_as_of, open_history
 from tenure.app.place import Place
 from tenure.core.files import atomic_path
@@ -66,9 +66,19 @@ def score(
     Raises
     ------
     HistoryError
-        The cutoff lies before the data.
+        The cutoff lies before the data or in the future, or nobody is at risk at it.
     StateError
         Another run is writing the same result, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.training import train_version
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> _ = train_version(place)
+    >>> score(place).tally.customers, score(place).already_done
+    (103, True)
     """
     loaded = load(place, version)
     if place.settings.table is not None:
@@ -88,12 +98,14 @@ def _event_rows(
     with place.engine() as engine:
         opened = open_history(place, engine, progress)
         cutoff = as_of or default_as_of(opened.history)
-        require_data_before(opened.history, cutoff)
+        require_known(place, opened.history, cutoff)
         key = snapshot_key(opened.history, loaded.features, churn, cutoff)
         path = _only(place.workspace / "scoring", f"{key}.parquet")
         progress("features", 0.0)
         if not path.exists():
-            write_snapshot(opened.tables, snapshot(opened.tables, loaded.features, churn, cutoff), path)
+            with atomic_path(path) as temporary:
+                rows = snapshot(opened.tables, loaded.features, churn, cutoff)
+                require_customers(write_snapshot(opened.tables, rows, temporary), opened.history, cutoff)
         progress("features", 1.0)
     return open_snapshot([path], key), cutoff
 

@@ -99,6 +99,14 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
         The sources, the history or the settings do not allow it.
     AuditError
         The audit found a feature that knows the answer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> result = train_version(Place.load(write_shop(Path(tempfile.mkdtemp()))))
+    >>> result.version, result.alias, [judgement.name for judgement in result.scorecard][:3]
+    ('v1', 'champion', ['logistic', 'recency', 'frequency'])
     """
     with place.engine() as engine:
         found = prepare(place, engine, progress)

@@ -32,9 +32,9 @@ def check(config: Config = Path("tenure.toml"), sets: Set = None, as_json: Json 
 
 
 def _text(found: CheckResult, config: Path) -> RenderableType:
-    notes = [f"· {escape(note)}" for note in found.notes]
+    notes = [f"· {escape(note)}" for note in found.notes if note != found.split.explanation]
     leaks = len(found.audit.leaks)
-    audit = "no leak found" if not leaks else f"[bold red]{leaks} leaks found[/]"
+    audit = "no leak found" if not leaks else f"[bold red]{leaks} {'leak' if leaks == 1 else 'leaks'} found[/]"
     return Group(
         contract_table(found.contract),
         f"Leaving means {escape(found.churn)}. {found.split.explanation}",

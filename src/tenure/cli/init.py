@@ -29,7 +29,13 @@ def init(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Look at files and write a commented tenure.toml that already runs."""
+    """Look at files and write a commented tenure.toml that already runs.
+
+    Raises
+    ------
+    InputError
+        The file to write exists, or what was given cannot be proposed for.
+    """
     _check(events, customers, table)
     if config.exists() and not force:
         raise InputError(f"{config} exists.", hint="Add --force to replace it, or name another with --config.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,4 +54,4 @@ def next_command(verb: str, config: Path) -> str:
     ('[bold]tenure train[/]', '[bold]tenure train --config shop/tenure.toml[/]')
     """
     same = config == Path("tenure.toml")
-    return f"[bold]tenure {verb}{'' if same else f' --config {escape(str(config))}'}[/]"
+    return f"[bold]tenure {verb}{'' if same else f' --config {escape(shlex.quote(str(config)))}'}[/]"

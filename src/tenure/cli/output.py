@@ -81,7 +81,8 @@ def emit(document: Any, text: RenderableType, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(document_of(document), ensure_ascii=False) + "\n")
     else:
-        console.print(text, width=None if console.is_terminal else _PIPE_COLUMNS)
+        width = None if console.is_terminal else _PIPE_COLUMNS
+        Console(highlight=False, soft_wrap=True, width=width).print(text)
 
 
 def emit_error(error: TenureError, *, as_json: bool) -> None:

@@ -79,6 +79,18 @@ def propose_events(
     ------
     InputError
         A file cannot be read, or a column that is needed cannot be recognised.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.core.settings import RuntimeSettings
+    >>> from tenure.source.engine import open_engine
+    >>> root = write_shop(Path(tempfile.mkdtemp())).parent
+    >>> with open_engine(RuntimeSettings(), root) as engine:
+    ...     proposal = propose_events(engine, [str(root / "orders.csv")], None, root, "shop")
+    >>> 'inactivity = ["orders"]' in proposal.text
+    True
     """
     logs = _open_logs(engine, events, root)
     types = {section_name: kind for log in logs for section_name, kind in log.types.items()}
@@ -99,7 +111,20 @@ def propose_events(
 
 
 def propose_table(engine: duckdb.DuckDBPyConnection, table: str, root: Path, name: str) -> Proposal:
-    """Propose a configuration for a plain table with a label; parameters and errors as for `propose_events`."""
+    r"""Propose a configuration for a plain table with a label; parameters and errors as for `propose_events`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.core.settings import RuntimeSettings
+    >>> from tenure.source.engine import open_engine
+    >>> root = Path(tempfile.mkdtemp())
+    >>> _ = (root / "t.csv").write_text("visits,churn\n3,no\\n0,yes\\n5,no\\n")
+    >>> with open_engine(RuntimeSettings(), root) as engine:
+    ...     proposal = propose_table(engine, str(root / "t.csv"), root, "t")
+    >>> 'positive = "yes"' in proposal.text
+    True
+    """
     found = profile(engine, open_files(engine, table, Path()))
     roles = table_roles(engine, found)
     values = {
