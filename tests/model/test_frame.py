@@ -93,5 +93,7 @@ def test_columns_of_different_length_are_refused() -> None:
 def test_equal_rows_share_an_id() -> None:
     table = pa.table({"x": [1.5, None, 1.5, None, 2.0, 1.5], "y": ["a", "b", "a", "b", "a", "b"]})
     assert equal_rows(table).to_pylist() == ["0", "1", "0", "1", "2", "3"]
+    natural = pa.table({"x": [True, False, True, True, False, True]})
+    assert equal_rows(natural).to_pylist() == ["0", "1", "2", "3", "4", "5"]
     many = pa.table({"x": np.arange(1000) % 7, "y": np.arange(1000) % 11, "z": np.arange(1000) % 13})
     assert len(set(equal_rows(many).to_pylist())) == 1000

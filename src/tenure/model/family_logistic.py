@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from tenure.core.progress import Progress, silent
 from tenure.model.document import build, canonical, parse, plain
@@ -147,7 +148,7 @@ class LogisticFamily:
         fold: npt.NDArray[np.int64],
         *,
         seed: int,
-        threads: int | None = None,  # noqa: ARG002 - scikit-learn leaves threads to the BLAS it is built with
+        threads: int | None = None,
         progress: Progress = silent,
     ) -> CrossFit:
         """Choose the penalty by the log loss of held-out customers, and give those predictions."""
@@ -156,7 +157,7 @@ class LogisticFamily:
         for number in range(folds):
             held_out = fold == number
             rest = examples.matrix[held_out]
-            models = self._path(examples.take(~held_out), self.settings.strengths, seed)
+            models = self._path(examples.take(~held_out), self.settings.strengths, seed, threads)
             margins[:, held_out] = np.stack([model.predict_margin(rest) for model in models])
             progress("cross-fit", (number + 1) / folds)
         probabilities = sigmoid(margins)
@@ -170,11 +171,11 @@ class LogisticFamily:
         choice: Choice,
         *,
         seed: int,
-        threads: int | None = None,  # noqa: ARG002 - as above
+        threads: int | None = None,
         progress: Progress = silent,
     ) -> Model:
         """Learn coefficients from all examples with the chosen penalty."""
-        model = self._path(examples, (choice["C"],), seed)[0]
+        model = self._path(examples, (choice["C"],), seed, threads)[0]
         progress("fit", 1.0)
         return model
 
@@ -183,7 +184,9 @@ class LogisticFamily:
         model: LogisticModel = build(LogisticModel, parse((folder / FILE).read_bytes(), FILE), FILE)
         return model
 
-    def _path(self, examples: Examples, strengths: Sequence[float], seed: int) -> list[LogisticModel]:
+    def _path(
+        self, examples: Examples, strengths: Sequence[float], seed: int, threads: int | None
+    ) -> list[LogisticModel]:
         """A model per strength; each starts where the one before it, with the stronger penalty, arrived."""
         examples = _drawn(examples, self.settings.most_rows, seed)
         means, matrix = learn_target_means(examples, seed=seed)
@@ -191,9 +194,10 @@ class LogisticFamily:
         design = np.hstack([_columns(term, matrix[:, place]) for place, term in enumerate(terms)])
         solver = LogisticRegression(solver="newton-cholesky", max_iter=200, warm_start=True)
         models = []
-        for strength in strengths:
-            solver.set_params(C=strength).fit(design, examples.label)
-            models.append(LogisticModel(float(solver.intercept_[0]), _weighed(terms, solver.coef_[0]), means))
+        with threadpool_limits(threads, user_api="blas"):
+            for strength in strengths:
+                solver.set_params(C=strength).fit(design, examples.label)
+                models.append(LogisticModel(float(solver.intercept_[0]), _weighed(terms, solver.coef_[0]), means))
         return models
 
 

@@ -197,7 +197,8 @@ def equal_rows(features: pa.Table) -> pa.Array:
     """Ids for rows that came without one: rows equal in every column share an id.
 
     Exact copies of a row are usually one customer written down twice. Sharing an id keeps them in one block, one fold
-    and one draw of the bootstrap, so that a model is never judged on a row that it was trained on.
+    and one draw of the bootstrap, so that a model is never judged on a row that it was trained on. Where fewer than
+    half of the rows are distinct, equality is in the nature of the columns: every row gets an id of its own.
 
     Examples
     --------
@@ -209,4 +210,6 @@ def equal_rows(features: pa.Table) -> pa.Array:
         values, distinct = customer_codes(column)
         codes = np.unique(codes * (distinct + 1) + values, return_inverse=True)[1].astype(np.int64)
     _, first, places = np.unique(codes, return_index=True, return_inverse=True)
+    if len(first) < features.num_rows / 2:
+        return pc.cast(pa.array(np.arange(features.num_rows)), pa.string())
     return pc.cast(pa.array(np.argsort(np.argsort(first))[places]), pa.string())

@@ -68,6 +68,15 @@ class Split:
         First row time of the test block where `how` is "row times".
     seed : int
         Of the draw where `how` is "stratified".
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> times = np.array(["2026-01-01", "2026-02-01"], dtype="datetime64[us]")
+    >>> frame = Frame.of(["a", "a"], [False, True], pa.table({"visits": [4, 0]}), times)
+    >>> split = Split(train=(datetime(2026, 1, 1, tzinfo=UTC),), test=(datetime(2026, 2, 1, tzinfo=UTC),))
+    >>> split.blocks(frame).test.tolist()
+    [False, True]
     """
 
     train: tuple[datetime, ...] = ()

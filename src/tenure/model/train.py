@@ -66,6 +66,17 @@ class Trained:
         How long this family took.
     fallback : Trained, optional
         The second family, trained on the same rows.
+
+    Examples
+    --------
+    >>> from tenure.model.split import split_table
+    >>> visits = np.arange(400) % 20
+    >>> frame = Frame.of(np.arange(400), visits < 6, pa.table({"visits": visits, "shop": ["main"] * 400}))
+    >>> trained = train(frame, split_table(frame), ModelSettings(fallback="logistic"), threads=1)
+    >>> trained.family, trained.rows, [one.name for one in trained.encoder.dropped]
+    ('xgboost', 320, ['shop'])
+    >>> trained.predict(pa.table({"visits": [0, 19]})).round().tolist()
+    [1.0, 0.0]
     """
 
     family: str
