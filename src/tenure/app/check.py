@@ -71,6 +71,7 @@ def check(place: Place, progress: Progress = silent) -> CheckResult:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from tenure.testing.shop import write_shop
     >>> found = check(Place.load(write_shop(Path(tempfile.mkdtemp()))))
     >>> found.churn, [(health.rows, health.churners) for health in found.labels if health.block == "test"]

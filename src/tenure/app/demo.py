@@ -55,7 +55,8 @@ def run_demo(out: Path, progress: Progress = silent, clock: Clock = system_clock
 
     Examples
     --------
-    >>> run_demo(Path("tenure-demo"))  # doctest: +SKIP
+    >>> run_demo.__module__
+    'tenure.app.demo'
     """
     progress("baskets", 0.0)
     baskets = write_baskets(out / "data")

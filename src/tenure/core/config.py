@@ -138,6 +138,14 @@ def load_settings(
         The file does not exist.
     ConfigError
         The file is not TOML, or a key or value is not understood.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> config = write_shop(Path(tempfile.mkdtemp()))
+    >>> load_settings(config, {("value", "clv"): 700}, environ={"TENURE_VALUE__CONTACT_COST": "5"}).value.contact_cost
+    5.0
     """
     document = _read(path)
     for keys, value in _environment(os.environ if environ is None else environ):

@@ -9,9 +9,10 @@ warns when nothing can be done any more, and one whose events are logged a littl
 
 So every event type is asked how close to a loss it happens: what share of its events, averaged over its customers, lie
 within a week of a loss, or within the reach of the label (before it) and of the `active` rule (after it). An event type
-is a consequence where this share is at least 90 %, and its odds, as a one-sided 99 % bound, are at least eight times
+is a consequence where this share is at least 80 %, and its odds, as a one-sided 99 % bound, are at least eight times
 those of all other event types together. The comparison matters: where most customers come only once, everything
-happens close to a loss. In the honest logs no type comes near: EVIDENCE.
+happens close to a loss. Honest types of a grocer, a social network and simulated services reach 34 %, failed payments
+among them; those of a wholesaler, half of whose customers never return, reach 83 % within the reach.
 
 About 20,000 customers are looked at per event type, and one event per customer and day, so the join of events with
 losses stays small.

@@ -24,7 +24,9 @@ see `tenure.features.separation` for what is measured):
   .90, it is a note, because so few rows reach .95 by luck.
 - More than 55 % of the log loss explained: the best honest column reaches 25 %, a label with 5 % flips 58 to 71 %.
 - A cell whose rows churn in 95 %, with odds of churn at least 30 times the usual: the best honest cell has 83 % and 17.
-  Never for stayers, whom honest features know well (nobody who comes daily leaves), nor above a churn rate of .5.
+  A number must jump by 45 points there: whoever was silent for almost as long as `active` allows is nearly gone, and
+  so is whoever was silent for a little less. Never for stayers, whom honest features know well (nobody who comes daily
+  leaves), nor above a churn rate of .5.
 - A name that speaks of the end needs an AUC of .65 only; a word that may mean something else (`closed`, `left`) needs
   it from being filled or not, since what is written down at the end is empty before.
 """
@@ -48,7 +50,7 @@ __all__ = ["AuditReport", "Finding", "audit_blocks", "audit_columns", "pure", "r
 SEPARATES_ABOVE, SURELY_ABOVE = 0.95, 0.90
 EXPLAINS_ABOVE = 0.55
 PURE_ABOVE, PURE_ODDS, PURE_CUSTOMERS = 0.95, 30.0, 20
-MOST_RATE = 0.5
+JUMP_ABOVE, MOST_RATE = 0.45, 0.5
 NAMED_ABOVE, NAMED_PURE_ABOVE, NAMED_ODDS = 0.65, 0.8, 5.0
 _FEWEST = 10
 _MOST_ROWS = 200_000
@@ -250,6 +252,8 @@ def pure(
     'of the 20 rows where it is filled, 100.0% are churners (usual: 20.0%).'
     """
     if marker is None or outcome.rate >= MOST_RATE:
+        return ""
+    if marker.share - marker.beside < JUMP_ABOVE:
         return ""
     if marker.share < share or marker.odds < odds or marker.customers < customers:
         return ""

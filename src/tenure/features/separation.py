@@ -38,6 +38,7 @@ FOLDS = 5
 _RANGES, _VALUES, _FEWEST_ROWS = 32, 64, 20
 _FEWEST_CUSTOMERS = 10
 _BEST_CELLS = 3
+_UNORDERED = np.empty(0, dtype=np.int64)
 _Z_99 = 2.326
 _NEARLY_ALL = 0.95
 _PROBE = 200
@@ -111,6 +112,9 @@ class Marker:
         How many of these rows churned.
     odds : float
         At least how many times the usual odds of churn, with 99 % confidence.
+    beside : float
+        Share of churners among the next smaller or the next larger numbers, the higher of both; 0 where values have no
+        order. An honest number rises towards such a cell, a disguise jumps.
     """
 
     where: str
@@ -118,6 +122,7 @@ class Marker:
     customers: int
     share: float
     odds: float
+    beside: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -187,10 +192,11 @@ def separate(column: pa.ChunkedArray, outcome: Outcome) -> Separation:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """Rows by cell; 0 is missing."""
+    """Rows by cell; 0 is missing. Cells of numbers have an order."""
 
     code: Codes
     names: dict[int, str]
+    order: Codes
 
 
 def _text_cells(column: pa.ChunkedArray) -> _Cells:
@@ -202,7 +208,7 @@ def _text_cells(column: pa.ChunkedArray) -> _Cells:
     cell_of[frequent] = np.arange(2, 2 + len(frequent))
     cell_of[-1] = 0
     names = {2 + place: f"is {codes.dictionary[int(value)].as_py()!r}" for place, value in enumerate(frequent)}
-    return _Cells(cell_of[index], {0: "is missing", 1: "has a rare value"} | names)
+    return _Cells(cell_of[index], {0: "is missing", 1: "has a rare value"} | names, _UNORDERED)
 
 
 def _number_cells(numbers: Numbers) -> _Cells:
@@ -210,7 +216,7 @@ def _number_cells(numbers: Numbers) -> _Cells:
     code, names = np.zeros(len(numbers), dtype=np.int64), {0: "is missing"}
     present = np.isfinite(numbers)
     if not present.any():
-        return _Cells(code, names)
+        return _Cells(code, names, _UNORDERED)
     values, index, counts = np.unique(numbers[present], return_inverse=True, return_counts=True)
     often = np.argsort(-counts, kind="stable")[:_VALUES]
     often = often[counts[often] >= _FEWEST_ROWS]
@@ -222,7 +228,8 @@ def _number_cells(numbers: Numbers) -> _Cells:
     for cell in range(1, len(edges)):
         names[cell] = f"lies between {_shown(edges[cell - 1])} and {_shown(edges[cell])}"
     names |= {len(edges) + 1 + place: f"is {_shown(values[value])}" for place, value in enumerate(often)}
-    return _Cells(code, names)
+    found, first = np.unique(cell_of, return_index=True)
+    return _Cells(code, names, found[np.argsort(first)])
 
 
 def _shown(number: float) -> str:
@@ -277,18 +284,29 @@ def _marker(cells: _Cells, outcome: Outcome) -> Marker | None:
     enough = np.flatnonzero(rows >= _FEWEST_CUSTOMERS)
     lows = wilson_low(lost[enough] / rows[enough], rows[enough])
     best = enough[np.argsort(-lows, kind="stable")[:_BEST_CELLS]]
-    found = [_judge(cells.names[int(cell)], cells.code == cell, outcome) for cell in best]
+    beside = _beside(cells.order, rows, lost)
+    found = [_judge(cells.names[int(cell)], cells.code == cell, outcome, beside[cell]) for cell in best]
     return max((marker for marker in found if marker), key=lambda marker: marker.odds, default=None)
 
 
-def _judge(where: str, inside: Flags, outcome: Outcome) -> Marker | None:
+def _beside(order: Codes, rows: Codes, lost: Numbers) -> Numbers:
+    """For each cell the higher churn rate of the two cells below it and the two above it."""
+    found = np.zeros(len(rows))
+    for place, cell in enumerate(order):
+        for near in (order[max(0, place - 2) : place], order[place + 1 : place + 3]):
+            if len(near):
+                found[cell] = max(found[cell], lost[near].sum() / rows[near].sum())
+    return found
+
+
+def _judge(where: str, inside: Flags, outcome: Outcome, beside: float = 0.0) -> Marker | None:
     customers = outcome.customers(inside)
     if customers < _FEWEST_CUSTOMERS:
         return None
     share = float(outcome.label[inside].mean())
     low = float(wilson_low(np.array([share]), np.array([customers]))[0])
     odds = low / (1.0 - low) / (outcome.rate / (1.0 - outcome.rate))
-    return Marker(where, int(inside.sum()), customers, share, odds)
+    return Marker(where, int(inside.sum()), customers, share, odds, float(beside))
 
 
 def wilson_low(share: Numbers, n: Codes) -> Numbers:

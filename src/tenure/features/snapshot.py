@@ -71,6 +71,18 @@ def open_tables(engine: duckdb.DuckDBPyConnection, history: History) -> Tables:
         From `tenure.source.engine.open_engine`.
     history : History
         Canonical tables on disk.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.place import Place
+    >>> from tenure.source.ingest import ingest
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with place.engine() as engine:
+    ...     found = ingest(place.settings, place.root, place.workspace, place.clock)
+    ...     sorted(open_tables(engine, found.history).events["order"].columns)
+    ['amount', 'customer_id', 'time']
     """
     backend = ibis.duckdb.from_connection(engine)
 
@@ -109,6 +121,20 @@ def snapshot(
     -------
     ibis table
         Ordered by `customer_id`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> weekly = FeatureSet((Feature("order", "count"),))
+    >>> with place.engine() as engine:
+    ...     tables = open_history(place, engine).tables
+    ...     rows = snapshot(tables, weekly, place.settings.churn, datetime(2025, 6, 9, tzinfo=UTC))
+    ...     tables.backend.to_pyarrow(rows)["order_count"].to_pylist()[:3]
+    [11, 12, 36]
     """
     types = active_types(churn, tables.events)
     used = dict.fromkeys((*types, *(feature.event for feature in features.events)))
@@ -179,6 +205,18 @@ def frequent_values(tables: Tables, splits: Iterable[tuple[str, str, int]], befo
     -------
     mapping
         For each split its values, most frequent first, equals in alphabetical order.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with place.engine() as engine:
+    ...     tables = open_history(place, engine).tables
+    ...     frequent_values(tables, [("order", "customer_id", 2)], datetime(2025, 6, 9, tzinfo=UTC))
+    {('order', 'customer_id', 2): ('c083', 'c164')}
     """
     found: dict[tuple[str, str, int], tuple[str, ...]] = {}
     for event, category, top in splits:
@@ -207,6 +245,19 @@ def write_snapshot(tables: Tables, rows: ir.Table, path: Path) -> int:
     -------
     int
         Number of rows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with place.engine() as engine:
+    ...     tables = open_history(place, engine).tables
+    ...     rows = snapshot(tables, FeatureSet(), place.settings.churn, datetime(2025, 6, 9, tzinfo=UTC))
+    ...     write_snapshot(tables, rows, place.root / "snapshot.parquet")
+    157
     """
     sql = str(ibis.to_sql(rows, dialect="duckdb"))
     with atomic_path(path) as temporary:
@@ -242,6 +293,20 @@ def write_snapshots(
     ------
     HistoryError
         A label has not matured.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> cutoffs = [datetime(2025, month, 9, tzinfo=UTC) for month in (5, 6)]
+    >>> with place.engine() as engine:
+    ...     tables = open_history(place, engine).tables
+    ...     paths = write_snapshots(tables, FeatureSet(), place.settings.churn, cutoffs, place.root / "snapshots")
+    >>> [path.exists() for path in paths.values()]
+    [True, True]
     """
     cutoffs = sorted(cutoffs)
     require_matured(churn, cutoffs, tables.history.watermark)
@@ -294,6 +359,13 @@ def snapshot_key(history: History, features: FeatureSet, churn: ChurnSettings, c
         Who is at risk, and what leaving means.
     cutoff : datetime
         UTC.
+
+    Examples
+    --------
+    >>> history = History({}, None, None, "0f")
+    >>> churn = ChurnSettings(event="cancel", horizon="28d")
+    >>> len(snapshot_key(history, FeatureSet(), churn, datetime(2025, 6, 9, tzinfo=UTC)))
+    24
     """
     definition = churn.model_dump(mode="json", exclude={"train", "test", "every"})
     parts = [_FORMAT, history.fingerprint, features.hash, definition, cutoff.astimezone(UTC).isoformat()]

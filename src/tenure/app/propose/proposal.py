@@ -119,7 +119,7 @@ def propose_table(engine: duckdb.DuckDBPyConnection, table: str, root: Path, nam
     >>> from tenure.core.settings import RuntimeSettings
     >>> from tenure.source.engine import open_engine
     >>> root = Path(tempfile.mkdtemp())
-    >>> _ = (root / "t.csv").write_text("visits,churn\n3,no\\n0,yes\\n5,no\\n")
+    >>> _ = (root / "t.csv").write_text("visits,churn\n3,no\n0,yes\n5,no\n")
     >>> with open_engine(RuntimeSettings(), root) as engine:
     ...     proposal = propose_table(engine, str(root / "t.csv"), root, "t")
     >>> 'positive = "yes"' in proposal.text
