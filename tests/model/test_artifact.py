@@ -24,7 +24,7 @@ from tenure.model.golden import TOLERANCE, split_golden
 from tenure.model.manifest import GOLDEN, MANIFEST, REPORT, Cutoffs, Manifest
 from tenure.model.protocol import Model
 from tenure.model.seal import SealedFile
-from tenure.model.verify import verify
+from tenure.model.verify import read_manifest, verify
 from tests.model.versions import CHOICES, CLOCK, FEATURES, draft, forge, parts, table, write
 
 FAMILIES = sorted(CHOICES)
@@ -127,6 +127,13 @@ def test_a_version_without_report_and_threshold_loads(tmp_path: Path) -> None:
     assert not (tmp_path / "v1" / REPORT).exists()
 
 
+def test_a_threshold_that_nobody_reaches_is_kept(tmp_path: Path) -> None:
+    checksum = write_version(tmp_path / "v1", replace(draft("logistic"), threshold=float("inf")), CLOCK)
+    threshold = read_manifest(tmp_path / "v1", checksum).threshold
+    assert threshold is not None
+    assert threshold > 1
+
+
 def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     class Broken:
         """Writes a part of itself, then the disk is full."""
@@ -149,7 +156,7 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
 def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
     made = draft("logistic")
     scorecard = (replace(made.scorecard[0], metrics={"roc_auc": Estimate(float("nan"), 0.0, 1.0)}),)
-    for bad in (replace(made, scorecard=scorecard), replace(made, threshold=float("inf"))):
+    for bad in (replace(made, scorecard=scorecard), replace(made, threshold=float("nan"))):
         with pytest.raises(ArtifactError):
             write_version(tmp_path / "v1", bad, CLOCK)
     assert list(tmp_path.iterdir()) == []

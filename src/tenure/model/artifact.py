@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,7 +62,8 @@ class Draft:
     cutoffs : Cutoffs
         Of train, calibrate and test.
     threshold : float or None
-        Probability from which contacting pays; None where every customer has a threshold of their own.
+        Probability from which contacting pays; None where every customer has a threshold of their own. An infinite
+        one, which no probability reaches, is kept as the largest number, for JSON knows no infinity.
     settings : mapping
         The project's settings as plain values; passwords in them are not kept.
     report : str
@@ -165,7 +167,7 @@ def _manifest(folder: Path, draft: Draft, created_at: datetime) -> Manifest:
         features=draft.parts.features,
         fingerprint=draft.fingerprint,
         cutoffs=draft.cutoffs,
-        threshold=None if draft.threshold is None else float(draft.threshold),
+        threshold=None if draft.threshold is None else min(float(draft.threshold), sys.float_info.max),
         metrics=draft.scorecard[0].metrics if draft.scorecard else {},
         dependencies=dependencies(),
         settings=without_passwords(draft.settings),
