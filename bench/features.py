@@ -76,7 +76,7 @@ def with_pandas(path: Path) -> pd.DataFrame:
     """The same 35 features in pandas: one grouped aggregation per window."""
     events = pd.read_parquet(path)
     events = events[events["time"] < END.replace(tzinfo=None)]
-    parts = []
+    parts: list[pd.DataFrame | pd.Series] = []
     for window in WINDOWS:
         start = window_start(END, parse_duration(window)).replace(tzinfo=None)
         grouped = events[events["time"] >= start].groupby("customer_id")["amount"]
@@ -111,7 +111,7 @@ def run(scale: float, rounds: int, folder: Path) -> dict[str, float]:
     engine = open_engine(RuntimeSettings(memory="4GB"), folder / "workspace")
     path = generate(engine, customers, events, folder / "events.parquet")
     tables = open_tables(engine, history(path, customers, events))
-    result = {"customers": customers, "events": events, "features": len(features().names)}
+    result: dict[str, float] = {"customers": customers, "events": events, "features": len(features().names)}
     result |= compare_one(engine, tables, path, rounds, folder)
     twelve = seconds(lambda: [write_one(tables, cutoff, folder) for cutoff in months()])
     result |= {"twelve_cutoffs_over_one": twelve / result["one_cutoff_seconds"], "peak_gigabytes": peak_gigabytes()}
@@ -135,13 +135,13 @@ def tenth(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scale", type=float, default=1.0, help="1: 1 million customers, 50 million events")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name, value in run(options.scale, options.rounds, Path(folder)).items():
-            print(f"{name:<32} {value:,.2f}" if isinstance(value, float) else f"{name:<32} {value:,}")
+            print(f"{name:<32} {value:,.2f}")
 
 
 if __name__ == "__main__":
