@@ -94,6 +94,22 @@ class LoadedVersion:
         What predicts.
     scorecard : tuple of Judgement
         How it did on its test block.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from tenure.core.time import fixed_clock
+    >>> from tenure.model.calibrate import Calibration
+    >>> from tenure.model.encode import Encoder
+    >>> rows = pa.table({"age": [20, 30, None]})
+    >>> half = SimpleNamespace(predict_proba=lambda matrix: np.full(len(matrix), 0.5))
+    >>> parts = Parts("logistic", FeatureSet(), Encoder.fit(rows), half, Calibration())
+    >>> made_at = fixed_clock("2026-02-01")()
+    >>> manifest = Manifest("logistic", made_at, (), parts.features, "of the data", Cutoffs(), 0.25, {}, {}, {})
+    >>> version = LoadedVersion("v1", manifest, parts, ())
+    >>> version.predict(rows) >= version.threshold
+    array([ True,  True,  True])
     """
 
     name: str
@@ -147,6 +163,29 @@ def write_version(folder: Path, draft: Draft, clock: Clock) -> str:
         The folder exists: a version is never written twice.
     InputError
         The sample has no rows.
+    ArtifactError
+        A number in the draft is not finite.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from tenure.core.time import fixed_clock
+    >>> from tenure.features.declare import Attribute
+    >>> from tenure.model.calibrate import Calibration
+    >>> from tenure.model.encode import Encoder
+    >>> from tenure.model.families import find_family
+    >>> from tenure.model.protocol import Examples
+    >>> rows = pa.table({"age": np.arange(400.0)})
+    >>> encoder = Encoder.fit(rows)
+    >>> examples = Examples(encoder.transform(rows), np.arange(400) > 200, np.arange(400), encoder.layout)
+    >>> model = find_family("logistic").fit(examples, {"C": 1.0}, seed=0)
+    >>> features = FeatureSet(attributes=(Attribute("age", "number"),))
+    >>> draft = Draft(Parts("logistic", features, encoder, model, Calibration()), (), rows, "", Cutoffs(), 0.25, {})
+    >>> folder = Path(tempfile.mkdtemp()) / "v1"
+    >>> checksum = write_version(folder, draft, fixed_clock("2026-02-01"))
+    >>> sorted(path.name for path in folder.iterdir())
+    ['calibration.json', 'encoder.json', 'evaluation.json', 'golden.parquet', 'manifest.json', 'model.json']
     """
     with atomic_folder(folder) as temporary:
         write_parts(temporary, draft.parts, draft.sample)
@@ -193,6 +232,13 @@ def load_version(folder: Path, manifest_sha256: str | None = None, limits: Limit
         The version may not be used; the message says why.
     StateError
         The folder or a temporary copy could not be read or written.
+
+    Examples
+    --------
+    >>> load_version(Path("versions/v9"))
+    Traceback (most recent call last):
+    tenure.core.errors.ArtifactError: There is no version folder versions/v9.
+    → Restore the version's folder from a copy, or train again; a version cannot be repaired by hand.
     """
     with verified(folder, manifest_sha256, limits) as (manifest, private):
         parts, golden = read_parts(private)

@@ -44,6 +44,15 @@ class Parts:
         Gives uncalibrated probabilities.
     calibration : Calibration
         Corrects them.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> rows = pa.table({"age": [20, 30, None]})
+    >>> half = SimpleNamespace(predict_proba=lambda matrix: np.full(len(matrix), 0.5))
+    >>> parts = Parts("logistic", FeatureSet(), Encoder.fit(rows), half, Calibration("sigmoid", intercept=-1.0))
+    >>> parts.predict(rows).round(3).tolist()
+    [0.269, 0.269, 0.269]
     """
 
     family: str

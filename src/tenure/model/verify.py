@@ -111,6 +111,18 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> Manifest:
     ------
     ArtifactError
         The version may not be used; the message says why.
+    StateError
+        The folder or a temporary copy could not be read or written.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp()) / "v1"
+    >>> folder.mkdir()
+    >>> _ = (folder / "manifest.json").write_text("{}")
+    >>> verify(folder)
+    Traceback (most recent call last):
+    tenure.core.errors.ArtifactError: manifest.json is of the format None, not 'tenure version'; it is foreign.
+    → Restore the version's folder from a copy, or train again; a version cannot be repaired by hand.
     """
     with verified(folder, manifest_sha256) as (manifest, _):
         return manifest
