@@ -92,3 +92,10 @@ def test_a_missing_feature_names_the_version(tmp_path: Path) -> None:
 def test_ids_that_are_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="customer_id holds int64 and not text"):
         scorer(FLAT).check(snapshot_of(pa.table({"customer_id": [1], "x": [1]}), tmp_path))
+
+
+@pytest.mark.parametrize("amount", ["clv", "contact_cost", "incentive_cost"])
+def test_infinite_amounts_are_refused(amount: str, tmp_path: Path) -> None:
+    value = RANGED.model_copy(update={amount: float("inf")})
+    with pytest.raises(InputError, match="must be a number of at least 0, not inf"):
+        scorer(value).check(snapshot_of(customers(2), tmp_path))

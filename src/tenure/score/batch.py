@@ -135,7 +135,7 @@ def score_batch(
     Raises
     ------
     InputError
-        A column is missing, a customer value makes no sense, or the snapshot is not ordered.
+        A column is missing, money makes no sense, or the snapshot is not ordered.
     StateError
         Another run is writing the same result, or the disk is full or cannot be written. What is finished is kept.
 
@@ -158,6 +158,7 @@ def score_batch(
     1,"a",0.5,"high",600,80
     2,"b",0.5,"high",600,80
     """
+    Scorer(batch.predictor, batch.value, batch.as_of, batch.as_of).check(batch.snapshot)
     visible = scores_folder(workspace, batch.as_of)
     identity = batch.identity
     with _clear_failures(visible), exclusive(visible):
@@ -165,7 +166,6 @@ def score_batch(
         if done is not None:
             clear_work(visible)
             return done
-        Scorer(batch.predictor, batch.value, batch.as_of, batch.as_of).check(batch.snapshot)
         run = begin(visible, identity, clock)
         tally = _write_parts(batch, run, progress)
         progress("contacts", 0.0)

@@ -21,6 +21,7 @@ from tenure.model.protocol import Vector
 from tenure.score.predictor import Predictor
 from tenure.score.rows import Snapshot
 from tenure.value.decision import BANDS, NO_BAND, decide
+from tenure.value.threshold import t_star_range
 
 __all__ = ["CONTACT", "ID", "Scorer", "has_range"]
 
@@ -100,15 +101,17 @@ class Scorer:
         )
 
     def check(self, snapshot: Snapshot) -> None:
-        """Refuse a snapshot that cannot be scored, before anything is read.
+        """Refuse what cannot be scored, before anything is read.
 
         Raises
         ------
         NotFoundError
             A column is missing.
         InputError
-            The customers' ids are not text, or the column that holds their values is not numeric.
+            The customers' ids are not text, the column that holds their values is not numeric, or an amount in the
+            settings is not finite.
         """
+        t_star_range(0.0 if isinstance(self.value.clv, str) else self.value.clv, self.value)
         snapshot.require([ID], "names the customers")
         if snapshot.schema.field(ID).type != pa.string():
             raise InputError(
