@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from tenure.app.features import require_customers, require_known
 from tenure.app.history import churn_of, default_as_of, open_history
 from tenure.app.place import Place
+from tenure.core.errors import ConfigError
 from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
+from tenure.core.settings import ChurnSettings
 from tenure.core.time import floor_time
 from tenure.features.snapshot import snapshot, snapshot_key, write_snapshot
 from tenure.model.artifact import LoadedVersion, load_version
@@ -95,6 +97,7 @@ def _event_rows(
     place: Place, loaded: LoadedVersion, as_of: datetime | None, progress: Progress
 ) -> tuple[Snapshot, datetime]:
     churn = churn_of(place)
+    _require_same_meaning(churn, loaded)
     with place.engine() as engine:
         opened = open_history(place, engine, progress)
         cutoff = as_of or default_as_of(opened.history)
@@ -108,6 +111,21 @@ def _event_rows(
                 require_customers(write_snapshot(opened.tables, rows, temporary), opened.history, cutoff)
         progress("features", 1.0)
     return open_snapshot([path], key), cutoff
+
+
+def _require_same_meaning(churn: ChurnSettings, loaded: LoadedVersion) -> None:
+    """Refuse to let a version answer another question than it was trained for."""
+    when = {"train", "test", "every"}
+    now = churn.model_dump(mode="json", exclude=when)
+    then = {key: value for key, value in (loaded.manifest.settings.get("churn") or {}).items() if key not in when}
+    changed = [key for key in now if now[key] != then.get(key)]
+    if changed:
+        shown = ", ".join(f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in changed)
+        raise ConfigError(
+            f"[churn] has changed since {loaded.name} was trained: {shown}.",
+            hint="Train a version for the new meaning with `tenure train`, or set [churn] back.",
+            version=loaded.name,
+        )
 
 
 def _table_rows(place: Place, as_of: datetime | None, progress: Progress) -> tuple[Snapshot, datetime]:
