@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -289,7 +290,7 @@ def _marker(cells: _Cells, outcome: Outcome) -> Marker | None:
     return max((marker for marker in found if marker), key=lambda marker: marker.odds, default=None)
 
 
-def _beside(order: Codes, rows: Codes, lost: Numbers) -> Numbers:
+def _beside(order: Codes, rows: Codes, lost: NDArray[Any]) -> Numbers:
     """For each cell the higher churn rate of the two cells below it and the two above it."""
     found = np.zeros(len(rows))
     for place, cell in enumerate(order):
