@@ -64,6 +64,25 @@ def test_the_depth_is_chosen_where_it_matters() -> None:
     assert crossed.choice["max_depth"] == 6
 
 
+def test_of_many_rows_the_depth_is_chosen_on_some_and_the_rounds_on_all() -> None:
+    examples = family_examples(3000)
+    fold = customer_folds(examples.group, examples.label, folds=3, seed=0)
+    told: list[float] = []
+
+    def progress(stage: str, done: float) -> None:
+        assert stage == "cross-fit"
+        told.append(done)
+
+    family = XGBoostFamily(XGBoostSettings(depth_rows=600))
+    crossed = family.cross_fit(examples, fold, seed=0, threads=1, progress=progress)
+    depth = int(crossed.choice["max_depth"])
+    alone = XGBoostFamily(XGBoostSettings(depths=(depth,))).cross_fit(examples, fold, seed=0, threads=1)
+    assert dict(crossed.choice) == dict(alone.choice)
+    assert (crossed.probability == alone.probability).all()
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
 def test_missing_values_are_a_signal() -> None:
     missing = RANDOM.random(ROWS) < 0.3
     label = RANDOM.random(ROWS) < np.where(missing, 0.8, 0.2)

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from tenure.core.progress import Progress, silent
 from tenure.model.document import build, canonical, parse, plain
-from tenure.model.fold import deal_customers
+from tenure.model.fold import draw_customers
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import Choice, CrossFit, Examples, Flags, Matrix, Model, Vector, sigmoid
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
@@ -188,7 +188,9 @@ class LogisticFamily:
         self, examples: Examples, strengths: Sequence[float], seed: int, threads: int | None
     ) -> list[LogisticModel]:
         """A model per strength; each starts where the one before it, with the stronger penalty, arrived."""
-        examples = _drawn(examples, self.settings.most_rows, seed)
+        if len(examples.label) > self.settings.most_rows:
+            drawn = draw_customers(examples.group, examples.label, self.settings.most_rows, seed=seed)
+            examples = examples.take(drawn)
         means, matrix = learn_target_means(examples, seed=seed)
         terms = [_study(examples, matrix[:, place], place) for place in range(matrix.shape[1])]
         design = np.hstack([_columns(term, matrix[:, place]) for place, term in enumerate(terms)])
@@ -199,14 +201,6 @@ class LogisticFamily:
                 solver.set_params(C=strength).fit(design, examples.label)
                 models.append(LogisticModel(float(solver.intercept_[0]), _weighed(terms, solver.coef_[0]), means))
         return models
-
-
-def _drawn(examples: Examples, most_rows: int, seed: int) -> Examples:
-    if len(examples.label) <= most_rows:
-        return examples
-    places = deal_customers(examples.group, examples.label, seed=seed)[examples.group]
-    every = -(-len(examples.label) // most_rows)
-    return examples.take(places % every == 0)
 
 
 def _study(examples: Examples, values: Values, place: int) -> Term:

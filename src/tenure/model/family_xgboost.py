@@ -16,7 +16,7 @@ one holdout's, its minimum needs only one number to be chosen, and the predictio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +27,7 @@ import xgboost as xgb
 
 from tenure.core.progress import Progress, silent
 from tenure.model.document import build, canonical, parse, plain
+from tenure.model.fold import draw_customers
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import Choice, CrossFit, Examples, Flags, Matrix, Model, Vector, sigmoid
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
@@ -55,6 +56,8 @@ class XGBoostSettings:
         Rounds without a lower loss before boosting stops.
     most_rounds : int
         Rounds at most.
+    depth_rows : int
+        Of more rows, the depth is chosen on about as many, drawn as whole customers.
     """
 
     depths: tuple[int, ...] = (3, 6)
@@ -67,6 +70,7 @@ class XGBoostSettings:
     parallel_trees: int = 4
     patience: int = 30
     most_rounds: int = 3000
+    depth_rows: int = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,18 +140,12 @@ class XGBoostFamily:
         progress: Progress = silent,
     ) -> CrossFit:
         """Choose depth and rounds by the log loss of held-out customers, and give those predictions."""
-        pairs = list(self._pairs(examples, fold, seed, threads))
-        found = []
-        for place, depth in enumerate(self.settings.depths):
-            share = _Share(progress, place, len(self.settings.depths))
-            rounds, boosters = self._race(pairs, self._parameters(depth, seed, threads), share)
-            margin = np.empty(len(fold))
-            for booster, (_, held_out, rows) in zip(boosters, pairs, strict=True):
-                margin[rows] = booster.predict(held_out, output_margin=True, iteration_range=(0, rounds))
-            probability = sigmoid(margin)
-            loss = float(row_log_loss(examples.label, probability).mean())
-            found.append(CrossFit(probability, {"rounds": rounds, "max_depth": depth}, loss))
-        return min(found, key=lambda result: result.log_loss)
+        depths, start = self.settings.depths, 0.0
+        if len(depths) > 1 and len(fold) > self.settings.depth_rows:
+            drawn = draw_customers(examples.group, examples.label, self.settings.depth_rows, seed=seed)
+            sample = self._compare(examples.take(drawn), fold[drawn], depths, seed, threads, _part(progress, 0.0, 0.4))
+            depths, start = (int(sample.choice["max_depth"]),), 0.4
+        return self._compare(examples, fold, depths, seed, threads, _part(progress, start, 1.0 - start))
 
     def fit(
         self,
@@ -176,9 +174,31 @@ class XGBoostFamily:
         booster.load_model(folder / FILE)
         return _with_means(booster)
 
+    def _compare(
+        self,
+        examples: Examples,
+        fold: npt.NDArray[np.int64],
+        depths: Sequence[int],
+        seed: int,
+        threads: int | None,
+        progress: Progress,
+    ) -> CrossFit:
+        pairs = list(self._pairs(examples, fold, seed, threads))
+        found = []
+        for place, depth in enumerate(depths):
+            told = _part(progress, place / len(depths), 1 / len(depths))
+            rounds, boosters = self._race(pairs, self._parameters(depth, seed, threads), told)
+            margin = np.empty(len(fold))
+            for booster, (_, held_out, rows) in zip(boosters, pairs, strict=True):
+                margin[rows] = booster.predict(held_out, output_margin=True, iteration_range=(0, rounds))
+            probability = sigmoid(margin)
+            loss = float(row_log_loss(examples.label, probability).mean())
+            found.append(CrossFit(probability, {"rounds": rounds, "max_depth": depth}, loss))
+        return min(found, key=lambda result: result.log_loss)
+
     def _parameters(self, depth: int, seed: int, threads: int | None) -> dict[str, Any]:
         given = asdict(self.settings)
-        for name in ("depths", "parallel_trees", "patience", "most_rounds"):
+        for name in ("depths", "parallel_trees", "patience", "most_rounds", "depth_rows"):
             del given[name]
         fixed = {"objective": "binary:logistic", "tree_method": "hist", "max_cat_to_onehot": FEW + 2}
         return given | fixed | {"max_depth": depth, "seed": seed, "nthread": threads or 0}
@@ -198,7 +218,7 @@ class XGBoostFamily:
         self,
         pairs: list[_Pair],
         parameters: dict[str, Any],
-        share: _Share,
+        progress: Progress,
     ) -> tuple[int, list[xgb.Booster]]:
         boosters = [xgb.Booster(parameters, [training, held_out]) for training, held_out, _ in pairs]
         best_loss, best_rounds = np.inf, 1
@@ -211,24 +231,14 @@ class XGBoostFamily:
                 best_loss, best_rounds = loss, number + 1
             elif number + 1 - best_rounds >= self.settings.patience:
                 break
-            share.after(number + 1)
-        share.finished()
+            progress("cross-fit", 1 - 0.99 ** (number + 1))  # nobody knows how many rounds are left
+        progress("cross-fit", 1.0)
         return best_rounds, boosters
 
 
-@dataclass(frozen=True)
-class _Share:
-    """How far cross-fitting is; nobody knows how many rounds are left, so a race nears its end without reaching it."""
-
-    progress: Progress
-    place: int
-    races: int
-
-    def after(self, rounds: int) -> None:
-        self.progress("cross-fit", (self.place + 1 - 0.99**rounds) / self.races)
-
-    def finished(self) -> None:
-        self.progress("cross-fit", (self.place + 1) / self.races)
+def _part(progress: Progress, start: float, width: float) -> Progress:
+    """Progress of a piece of work as progress of the whole."""
+    return lambda stage, done: progress(stage, start + width * done)
 
 
 def _quantised(

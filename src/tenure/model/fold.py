@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tenure.model.protocol import Flags
 
-__all__ = ["customer_folds", "deal_customers"]
+__all__ = ["customer_folds", "deal_customers", "draw_customers"]
 
 
 def customer_folds(group: npt.NDArray[np.int64], label: Flags, *, folds: int, seed: int) -> npt.NDArray[np.int64]:
@@ -27,6 +27,19 @@ def customer_folds(group: npt.NDArray[np.int64], label: Flags, *, folds: int, se
     """
     dealt = deal_customers(group, label, seed=seed)
     return dealt[group] % folds
+
+
+def draw_customers(group: npt.NDArray[np.int64], label: Flags, most_rows: int, *, seed: int) -> Flags:
+    """Mark about `most_rows` rows at most, drawn as whole customers; all rows where there are no more.
+
+    Examples
+    --------
+    >>> group, label = np.arange(100) // 2, np.arange(100) % 5 == 0
+    >>> int(draw_customers(group, label, 40, seed=0).sum()), bool(draw_customers(group, label, 100, seed=0).all())
+    (34, True)
+    """
+    every = max(1, -(-len(group) // most_rows))
+    return np.asarray(deal_customers(group, label, seed=seed)[group] % every == 0)
 
 
 def deal_customers(group: npt.NDArray[np.int64], label: Flags, *, seed: int) -> npt.NDArray[np.int64]:
