@@ -160,6 +160,42 @@ def test_a_type_that_does_not_occur_is_an_empty_table(tmp_path: Path) -> None:
     assert rows_of(table.paths) == []
 
 
+NASTY = [
+    "place",
+    "file",
+    "row",
+    "fault",
+    "offending",
+    "content",
+    "r0",
+    "v1",
+    "f1",
+    "u0",
+    "w0",
+    "is_spread",
+    "nth",
+    "select",
+]
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_columns_may_have_any_name(tmp_path: Path, lines: bool) -> None:
+    header = ("customer_id", "time", "id", *NASTY, 'say "hi"', "naïve, or not", "%s")
+    rows = [("a", "2026-01-05", f"e{n}", *[str(n)] * (len(header) - 3)) for n in (1, 2, 3, 4)]
+    write_csv(tmp_path / "log.csv", header, [*rows, rows[3]])
+    where = " AND ".join('"{}" > 1'.format(name.replace('"', '""')) for name in header[3:])
+    done = take_in_events(
+        tmp_path, path="log.csv", id="id", lines=lines, where=where, values=header[3:8], categories=header[8:]
+    )
+    count = len(header) - 8
+    expected = [("a", JAN5, f"e{n}", *[float(n)] * 5, *[str(n)] * count) for n in (2, 3, 4)]
+    if lines:
+        expected[2] = ("a", JAN5, "e4", *[8.0] * 5, *["4"] * count)
+    assert sorted(logins(done)) == expected
+    assert only_report(done).rejected == ({} if lines else {"duplicate id": 1})
+    assert balanced(only_report(done))
+
+
 # What does not fit together.
 
 

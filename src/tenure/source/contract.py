@@ -105,8 +105,9 @@ def check_rows(
         *more,
     ]
     base_sql = _base_sql(relation, fields, condition, belongs_sql)
-    engine.execute(f"CREATE OR REPLACE TEMP TABLE {quote_identifier(table)} AS {_judged_sql(base_sql, fields, checks)}")
     name_sql = quote_identifier(table)
+    judged_sql = _judged_sql(base_sql, fields, checks, relation.places)
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE {name_sql} AS {judged_sql}")
     (kept,) = engine.execute(f"SELECT count(*) FROM {name_sql}").fetchone() or (0,)
     rows = kept
     if condition is not None:
@@ -130,7 +131,10 @@ def _base_sql(relation: Relation, fields: Sequence[Field], condition: Condition 
     )
 
 
-def _judged_sql(base_sql: str, fields: Sequence[Field], checks: Sequence[Check]) -> str:
+def _judged_sql(base_sql: str, fields: Sequence[Field], checks: Sequence[Check], places: Sequence[str]) -> str:
+    # What only the rejects file shows is computed for faulty rows alone: a CASE looks no further than it must.
+    names_sql = ", ".join(quote_literal(place) for place in places)
+    place_sql = f"list_extract([{names_sql}], CAST(place AS INTEGER) + 1)" if places else "CAST(place AS VARCHAR)"
     forms_sql = "".join(f", {field.form_sql} AS {field.form_alias_sql}" for field in fields if field.form_sql)
     read_sql = ", ".join(f"{field.value_sql} AS {field.alias_sql}" for field in fields)
     faults_sql = " ".join(f"WHEN {check.fails_sql} THEN {n:d}" for n, check in enumerate(checks, start=1))
@@ -139,8 +143,9 @@ def _judged_sql(base_sql: str, fields: Sequence[Field], checks: Sequence[Check])
     kept_forms_sql = "".join(f", {field.form_alias_sql}" for field in fields if field.form_sql)
     values_sql = f"SELECT *, {read_sql} FROM (SELECT *{forms_sql} FROM ({base_sql}))"
     return (
-        f"SELECT {kept_sql}{kept_forms_sql}, fault, CASE WHEN fault > 0 THEN place END AS place, "
-        f"{_offending_sql(checks)} AS offending, CASE WHEN fault > 0 THEN {_row_sql(fields)} END AS content "
+        f"SELECT {kept_sql}{kept_forms_sql}, fault, CASE WHEN fault > 0 THEN {place_sql} END AS place, "
+        f"CASE WHEN fault > 0 THEN {_offending_sql(checks)} END AS offending, "
+        f"CASE WHEN fault > 0 THEN {_row_sql(fields)} END AS content "
         f"FROM (SELECT *, {fault_sql} AS fault FROM ({values_sql}))"
     )
 

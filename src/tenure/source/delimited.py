@@ -84,9 +84,8 @@ class CsvSource:
         for header, files in self._alike().items():
             _read(engine, table, malformed, _rows_sql(header, files, names, len(ordered)), files)
             ordered += files
-        places_sql = ", ".join(quote_literal(str(file)) for file in ordered)
-        place_sql = f"list_extract([{places_sql}], CAST({file_sql} AS INTEGER) + 1)"
-        return Relation(quote_identifier(table), dict.fromkeys(names, "VARCHAR"), place_sql, malformed)
+        places = tuple(str(file) for file in ordered)
+        return Relation(quote_identifier(table), dict.fromkeys(names, "VARCHAR"), file_sql, places, malformed)
 
     def _alike(self) -> dict[Header, list[Path]]:
         alike: dict[Header, list[Path]] = {}

@@ -72,7 +72,8 @@ def build_events(engine: duckdb.DuckDBPyConnection, section: Section, settings: 
         checked = _mark_duplicates(engine, checked)
     return Built(
         checked,
-        _folded_sql(folded) if folded else _canonical_sql(checked),
+        f"{folded.query_sql if folded else _canonical_sql(checked)} ORDER BY time, customer_id",
+        results=folded.events if folded else None,
         repeated_lines=folded.repeated if folded else 0,
         warnings=(*warnings, *(_line_warnings(folded) if folded else ())),
         valid_from=valid_from,
@@ -112,12 +113,7 @@ def _mark_duplicates(engine: duckdb.DuckDBPyConnection, checked: Checked) -> Che
 
 def _canonical_sql(checked: Checked) -> str:
     columns_sql = ", ".join(f"{field.alias_sql} AS {field.name_sql}" for field in checked.fields)
-    return f"SELECT {columns_sql} FROM {checked.table_sql} WHERE fault = 0 ORDER BY time, customer_id"
-
-
-def _folded_sql(folded: Folded) -> str:
-    without_sql = "is_spread" if folded.has_recorded else "is_spread, recorded"
-    return f"SELECT * EXCLUDE ({without_sql}) FROM {folded.table_sql} ORDER BY time, customer_id"
+    return f"SELECT {columns_sql} FROM {checked.table_sql} WHERE fault = 0"
 
 
 def _line_warnings(folded: Folded) -> Iterator[str]:

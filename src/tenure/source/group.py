@@ -217,18 +217,18 @@ def _report(work: Work, task: Task, origin: str, built: Built) -> SourceReport:
     rejects.unlink(missing_ok=True)
     if found:
         write_rejects(work.engine, checked, rejects)
-    (results,) = work.engine.execute(f"SELECT count(*) FROM ({built.query_sql})").fetchone() or (0,)
+    accepted = checked.rows + malformed - checked.filtered - sum(rejected.values())
     return SourceReport(
         task.name,
         origin,
         rows=checked.rows + malformed,
         filtered=checked.filtered,
-        accepted=checked.rows + malformed - checked.filtered - sum(rejected.values()),
+        accepted=accepted,
         rejected=rejected,
         examples={count.reason: count.example for count in found if count.example is not None},
         blamed={count.reason: count.column for count in found if count.column},
         tolerated=sum(rejected.get(reason, 0) for reason in TOLERATED),
-        results=results,
+        results=accepted if built.results is None else built.results,
         repeated_lines=built.repeated_lines,
         rejects=str(rejects) if found else None,
         warnings=built.warnings,

@@ -32,14 +32,15 @@ __all__ = ["Folded", "fold_lines"]
 
 @dataclass(frozen=True)
 class Folded:
-    """Events that lines were folded into: a table with the canonical columns, and what was odd about the lines.
+    """Events that lines were folded into, and what was odd about the lines.
 
+    `query_sql` gives the events with their canonical columns, in no order.
     `spread` counts the events whose lines lie at several times, `shared_ids` the ids that several customers have,
     `repeated` the lines that equal another line of their event in every column read.
     """
 
-    table_sql: str
-    has_recorded: bool
+    query_sql: str
+    events: int
     spread: int
     shared_ids: int
     repeated: int
@@ -64,9 +65,9 @@ def fold_lines(
     own_sql = named["recorded"].alias_sql if "recorded" in named else ""
     known_sql = f"coalesce({own_sql}, {time_sql})" if own_sql else time_sql
     folded_sql = quote_identifier(f"{checked.table} folded")
-    sums_sql = "".join(f", fsum({field.alias_sql}) AS {field.name_sql}" for field in values)
+    sums_sql = "".join(f", fsum({field.alias_sql}) AS {field.alias_sql}" for field in values)
     votes_sql = "".join(
-        f", mode({field.alias_sql} ORDER BY {field.alias_sql}) AS {field.name_sql}" for field in categories
+        f", mode({field.alias_sql} ORDER BY {field.alias_sql}) AS {field.alias_sql}" for field in categories
     )
     engine.execute(
         f"CREATE OR REPLACE TEMP TABLE {folded_sql} AS SELECT {customer_sql} AS customer_id, min({time_sql}) AS time, "
@@ -75,10 +76,13 @@ def fold_lines(
         f"min({time_sql}) < max({time_sql}) AS is_spread "
         f"FROM {checked.table_sql} WHERE fault = 0 GROUP BY {customer_sql}, {id_sql}"
     )
-    spread, shared = engine.execute(
-        f"SELECT count(*) FILTER (is_spread), count(*) - count(DISTINCT id) FROM {folded_sql}"
-    ).fetchone() or (0, 0)
-    return Folded(folded_sql, bool(own_sql) or spread > 0, spread, shared, _repeated(engine, checked))
+    events, spread, shared = engine.execute(
+        f"SELECT count(*), count(*) FILTER (is_spread), count(*) - count(DISTINCT id) FROM {folded_sql}"
+    ).fetchone() or (0, 0, 0)
+    recorded_sql = "recorded, " if own_sql or spread else ""
+    summed_sql = "".join(f", {field.alias_sql} AS {field.name_sql}" for field in (*values, *categories))
+    query_sql = f"SELECT customer_id, time, {recorded_sql}id{summed_sql} FROM {folded_sql}"
+    return Folded(query_sql, events, spread, shared, _repeated(engine, checked))
 
 
 def _repeated(engine: duckdb.DuckDBPyConnection, checked: Checked) -> int:

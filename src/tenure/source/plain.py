@@ -12,6 +12,7 @@ duplicates.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -91,7 +92,7 @@ def _numbered(relation: Relation) -> tuple[Relation, str]:
     """The relation with the number of each row, counted from 1 before any row is left out."""
     name = free_name("row", relation.columns)
     numbered_sql = f"(SELECT *, row_number() OVER () AS {quote_identifier(name)} FROM {relation.sql})"
-    return Relation(numbered_sql, {**relation.columns, name: "BIGINT"}, relation.place_sql, relation.malformed), name
+    return replace(relation, sql=numbered_sql, columns={**relation.columns, name: "BIGINT"}), name
 
 
 def _own_fields(section: Section, settings: TableSettings, row_number: str) -> Iterator[Field]:

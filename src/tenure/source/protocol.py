@@ -30,7 +30,9 @@ class Relation:
     columns : mapping of str to str
         DuckDB's type of each column that was asked for.
     place_sql : str
-        An expression that gives the file a row comes from, or `NULL`.
+        A column that tells the file a row comes from, or `NULL`.
+    places : tuple of str
+        If not empty, that column is an index into these, counted from 0: most rows never need the name.
     malformed : str or None
         Name of a table with the lines that are no rows (`place`, `line`, `problem`, `content`); None where there cannot
         be any.
@@ -39,6 +41,7 @@ class Relation:
     sql: str
     columns: Mapping[str, str]
     place_sql: str = "NULL"
+    places: tuple[str, ...] = ()
     malformed: str | None = None
 
 

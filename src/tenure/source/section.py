@@ -48,12 +48,14 @@ class Section:
 class Built:
     """What became of a section's rows: the judged rows, and the query that gives the canonical table in its order.
 
+    `results` counts the rows of that table where they are fewer than the accepted ones.
     The result holds for any moment from `valid_from` until before `valid_until`: then a row that lies in the future now
     will have happened.
     """
 
     checked: Checked
     query_sql: str
+    results: int | None = None
     repeated_lines: int = 0
     warnings: tuple[str, ...] = ()
     valid_from: datetime | None = None
