@@ -9,6 +9,7 @@ behind.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 __all__ = ["atomic_folder", "atomic_path", "sha256_file", "sync_folder"]
 
 _TEMPORARY = ".partial"
+_numbers = itertools.count()
 
 
 def sync_folder(folder: Path) -> None:
@@ -53,7 +55,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     ('whole', 1)
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
+    temporary = _beside(target)
     try:
         yield temporary
         _sync_file(temporary)
@@ -92,29 +94,35 @@ def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     if target.exists() and not replace:
         raise FileExistsError(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = _beside(target)
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process may have had this one's number
     temporary.mkdir()
     try:
         yield temporary
         for path in sorted(temporary.rglob("*")):
             if path.is_file():
                 _sync_file(path)
-        _swap(temporary, target)
+        _put_in_place(temporary, target, replace=replace)
         sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _swap(temporary: Path, target: Path) -> None:
+def _put_in_place(temporary: Path, target: Path, *, replace: bool) -> None:
     if not target.exists():
         temporary.rename(target)
         return
-    old = target.with_name(f".{target.name}.old{_TEMPORARY}")
-    shutil.rmtree(old, ignore_errors=True)
+    if not replace:  # somebody was faster
+        raise FileExistsError(target)
+    old = _beside(target)
     target.rename(old)
     temporary.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    """A name that no other process or thread uses, hidden, in the same folder."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{next(_numbers)}{_TEMPORARY}")
 
 
 def sha256_file(path: Path) -> str:

@@ -143,7 +143,7 @@ def parse_instant(value: str | date, zone: tzinfo = UTC) -> datetime:
     Raises
     ------
     InputError
-        The text is not ISO 8601.
+        The text is not ISO 8601, or lies outside the years that there are.
 
     Examples
     --------
@@ -163,7 +163,12 @@ def parse_instant(value: str | date, zone: tzinfo = UTC) -> datetime:
             ) from None
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone is added on the next line
-    return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    try:
+        return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        raise InputError(
+            f"{value} lies outside the years 1 to 9999 in UTC.", hint="Write another time.", value=str(value)
+        ) from None
 
 
 def format_instant(instant: datetime) -> str:
