@@ -64,6 +64,18 @@ def audit_consequences(
         As for `tenure.features.canary.audit_future`.
     seed : int
         Which customers are sampled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with place.engine() as engine:
+    ...     audit_consequences(open_history(place, engine).tables, FeatureSet(), place.settings.churn)
+    ()
     """
     defining = {*churn.inactivity, *filter(None, [churn.event])}
     used = dict.fromkeys((*(feature.event for feature in features.events), *active_types(churn, tables.events)))

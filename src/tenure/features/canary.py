@@ -62,6 +62,22 @@ def audit_future(
     -------
     tuple of Finding
         One for each feature that changed for any customer, and one if it changed who is at risk.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from datetime import UTC
+    >>> from pathlib import Path
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.features.declare import Feature
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> orders = FeatureSet((Feature("order", "count"), Feature("order", "sum", "amount")))
+    >>> with place.engine() as engine:
+    ...     tables = open_history(place, engine).tables
+    ...     audit_future(tables, orders, place.settings.churn, datetime(2025, 6, 9, tzinfo=UTC))
+    ()
     """
     sampled = _sample(tables, churn, cutoff, seed)
     truth = _rows(sampled, features, churn, cutoff)

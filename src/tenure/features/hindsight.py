@@ -74,6 +74,27 @@ def audit_attributes(
         UTC; best a training cutoff in the middle of the log.
     seed : int
         Which customers are sampled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dataclasses import replace
+    >>> from datetime import UTC
+    >>> from pathlib import Path
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.features.declare import Attribute
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with place.engine() as engine:
+    ...     tables = open_history(place, engine).tables
+    ...     orders = tables.events["order"]
+    ...     today = orders.group_by("customer_id").aggregate(orders_total=orders.count().cast("float64"))
+    ...     counted = FeatureSet(attributes=(Attribute("orders_total", "number"),))
+    ...     known_today = replace(tables, customers=today)
+    ...     found = audit_attributes(known_today, counted, place.settings.churn, datetime(2025, 6, 9, tzinfo=UTC))
+    >>> found[0].evidence.partition(" for ")[0]
+    "it equals the number of order events up to the log's end"
     """
     watermark = tables.history.watermark
     if tables.customers is None or "known_at" in tables.customers.columns or not features.attributes or not watermark:
