@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure.core.config import load_settings, parse_override, settings_from
+from tenure.core.errors import ConfigError, NotFoundError
+
+TABLE = {"table": {"path": "t.csv", "label": "churn", "positive": "Yes"}}
+EVENTS: dict[str, Any] = {
+    "events": {"order": {"path": "o.csv", "values": ["amount"], "categories": ["shop"]}},
+    "churn": {"inactivity": ["order"], "horizon": "28d"},
+}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "tenure.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+    text = (
+        '[table]\npath = "t.csv"\nlabel = "c"\npositive = 1\n[value]\nclv = 1\ncontact_cost = 1\nincentive_cost = 0.5\n'
+    )
+    environment = {"TENURE_VALUE__CLV": "2", "TENURE_VALUE__CONTACT_COST": "2", "OTHER": "3", "TENURE_CONFIG": "x"}
+    value = load_settings(written(tmp_path, text), {("value", "clv"): 3}, environment).value
+    assert (value.clv, value.contact_cost, value.incentive_cost, value.save_rate) == (3, 2, 0.5, 0.3)
+
+
+def test_an_environment_variable_finds_a_section_in_other_case(tmp_path: Path) -> None:
+    text = '[events.Order]\npath = "o.csv"\n[churn]\ninactivity = ["Order"]\nhorizon = "28d"\n'
+    settings = load_settings(written(tmp_path, text), {}, {"TENURE_EVENTS__ORDER__PATH": "other.csv"})
+    assert settings.events["Order"].path == "other.csv"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"valeu": {}}, "unknown key 'valeu'. Did you mean 'value'?"),
+        ({"value": {"clvv": 1}}, "unknown key 'value.clvv'. Did you mean 'clv'?"),
+        ({"churn": {**EVENTS["churn"], "horizn": "28d"}}, "Did you mean 'horizon'?"),
+        ({"churn": {**EVENTS["churn"], "active": {"withn": "2d"}}}, "Did you mean 'within'?"),
+        ({"events": {"order": {"path": "o.csv", "custommer": "c"}}}, "Did you mean 'customer'?"),
+        ({"churn": {"inactivity": ["ordr"], "horizon": "28d"}}, "names 'ordr'"),
+        ({"churn": {"inactivity": ["order"], "event": "order", "horizon": "28d"}}, "exactly one of"),
+        ({"churn": {"inactivity": ["order"], "horizon": "0d"}}, "not longer than nothing"),
+        ({"churn": {"inactivity": ["order"], "horizon": "month"}}, "is not a duration"),
+        ({"features": [{"event": "order", "ops": ["sum"]}]}, "need value"),
+        ({"features": [{"event": "order", "ops": ["sum"], "value": "amout"}]}, "Did you mean 'amount'?"),
+        ({"features": [{"event": "order", "ops": ["cuont"]}]}, "features.0.ops.0"),
+        ({"value": {"save_rate": 0}}, "save_rate must satisfy"),
+        ({"value": {"save_rate": [0.5, 0.1]}}, "save_rate must satisfy"),
+        ({"value": {"clv": 5, "incentive_cost": 10}}, "must exceed incentive_cost"),
+        ({"project": {"timezone": "Mars/Base"}}, "is not a time zone"),
+        ({"table": TABLE["table"]}, "keep one kind of source"),
+    ],
+)
+def test_what_is_not_understood_is_named(change: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from({**EVENTS, **change})
+    assert message in str(caught.value)
+
+
+def test_every_problem_is_listed_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from({**TABLE, "valeu": {}, "modle": {}})
+    assert str(caught.value).count("unknown key") == 2
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="There is no file"):
+        load_settings(tmp_path / "tenure.toml")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_settings(written(tmp_path, "[project\n"))
+
+
+def test_settings_survive_being_written_and_read() -> None:
+    settings = settings_from(EVENTS)
+    assert settings_from(settings.model_dump(mode="json", exclude_none=True)) == settings
+
+
+@pytest.mark.parametrize("text", ["value.clv", "=3", ".clv=3", "value.=3"])
+def test_what_is_no_override_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not an override"):
+        parse_override(text)
+
+
+def test_an_override_is_a_toml_value_or_text() -> None:
+    assert parse_override('churn.test=["2026-01-01"]')[1] == tomllib.loads('x = ["2026-01-01"]')["x"]
+    assert parse_override("project.name=my shop")[1] == "my shop"

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tenure.core.database import open_database
+from tenure.core.errors import ConfigError, StateError
+
+
+def test_sqlite_is_durable_and_its_path_starts_at_the_project(tmp_path: Path) -> None:
+    engine = open_database("sqlite:///state/tenure.db", root=tmp_path)
+    with engine.connect() as connection:
+        modes = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    assert modes == ["wal", 2]
+    assert (tmp_path / "state" / "tenure.db").is_file()
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
+    engine = open_database("sqlite:///tenure.db", root=tmp_path)
+    other = sa.create_engine(f"sqlite:///{tmp_path / 'tenure.db'}", connect_args={"timeout": 0.05})
+    with engine.begin(), other.connect() as late, pytest.raises(sa.exc.OperationalError, match="locked"):
+        late.exec_driver_sql("BEGIN IMMEDIATE")
+    other.dispose()
+
+
+@pytest.mark.parametrize(("url", "message"), [("nonsense", "not a database URL"), ("mysql://a/b", "'mysql' is not")])
+def test_an_unusable_url_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_database(url)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(StateError) as caught:
+        open_database("postgresql+psycopg://ana:secret@127.0.0.1:9/none")
+    assert "secret" not in str(caught.value)
+    assert caught.value.retryable
+
+
+@pytest.mark.postgres
+def test_postgres_is_opened_by_url(postgres_url: str) -> None:
+    engine = open_database(postgres_url)
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    engine.dispose()
