@@ -4,12 +4,15 @@ Enters: probabilities of rows that had no part in training the model behind them
 `Calibration`, a function from probability to probability that is kept as JSON. Invariant: it never decreases, so nobody
 overtakes anybody, and it never answers 0 or 1.
 
-Three methods: `none`; `sigmoid`, which moves and stretches the log odds (Platt 1999); `isotonic`, steps that only rise
-(Zadrozny and Elkan 2002). `auto` compares them by cross-fitting over customers and departs from the simpler one only
-where the log loss falls by more than a share of that fall's standard error: half of it for the sigmoid, a whole one for
-steps, which follow noise further. In simulations with known probabilities, half of it undid almost every distortion
-worth undoing at a third of the harm that keeping any fall did where nothing was wrong; a whole one missed real
-corrections, such as that of boosted trees on UCI's Iranian table, which expect 5 % too few churners uncorrected.
+`none` leaves probabilities alone; `sigmoid` moves and stretches the log odds (Platt 1999); `isotonic` is steps that
+only rise (Zadrozny and Elkan 2002). `auto` compares them by cross-fitting over customers, so that each pays for what it
+learns from noise, and tries one more between the first two: a sigmoid that moves and does not stretch, `shift`.
+
+Each must lower the log loss of the simpler one before it, by more than a share of that fall's standard error that grows
+with what it can learn: nothing for the shift's one number, half for the sigmoid's two, a whole one for steps. In
+simulations with known probabilities, half of it undid almost every distortion worth undoing at a third of the harm that
+keeping any fall did. The shift is what boosted trees need most: on UCI's Iranian table they expect 5 % too few
+churners; the shift was kept in 43 of 45 repetitions, made that 1 % and lowered log loss by .001.
 """
 
 from __future__ import annotations
@@ -30,11 +33,11 @@ from tenure.model.protocol import Flags, Vector, sigmoid
 
 __all__ = ["Calibration", "CalibrationChoice", "choose_calibration", "fit_calibration"]
 
-Method = Literal["none", "sigmoid", "isotonic"]
+Method = Literal["none", "shift", "sigmoid", "isotonic"]
 FOLDS = 5
 ENOUGH_FOR_STEPS = 1000
 _INSIDE = 1e-12
-_SURE: Mapping[Method, float] = {"sigmoid": 0.5, "isotonic": 1.0}
+_SURE: Mapping[Method, float] = {"shift": 0.0, "sigmoid": 0.5, "isotonic": 1.0}
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Calibration:
     True
     """
 
-    method: Method = "none"
+    method: Literal["none", "sigmoid", "isotonic"] = "none"
     slope: float = 1.0
     intercept: float = 0.0
     given: tuple[float, ...] = ()
@@ -117,8 +120,8 @@ def fit_calibration(method: Method, probability: Vector, label: Flags) -> Calibr
 
     Parameters
     ----------
-    method : {"none", "sigmoid", "isotonic"}
-        Which kind.
+    method : {"none", "shift", "sigmoid", "isotonic"}
+        Which kind; a shift is a sigmoid with the slope 1.
     probability : float64 array (rows,)
         From models that were not trained on these rows.
     label : bool array (rows,)
@@ -132,6 +135,8 @@ def fit_calibration(method: Method, probability: Vector, label: Flags) -> Calibr
     """
     if method == "none":
         return Calibration()
+    if method == "shift":
+        return _fit_shift(probability, label)
     if method == "sigmoid":
         return _fit_sigmoid(probability, label)
     steps = IsotonicRegression().fit(probability, label)
@@ -170,18 +175,20 @@ def choose_calibration(
     >>> random = np.random.default_rng(0)
     >>> truth = random.beta(1, 4, 4000)
     >>> label = random.random(4000) < truth
-    >>> choose_calibration("auto", truth, label, np.arange(4000), seed=0).calibration.method
-    'none'
-    >>> choose_calibration("auto", truth / 2, label, np.arange(4000), seed=0).calibration.method != "none"
+    >>> choose_calibration("auto", truth / 2, label, np.arange(4000), seed=0).calibration.method
+    'sigmoid'
+    >>> choice = choose_calibration("auto", truth, label, np.arange(4000), seed=0)
+    >>> bool(np.allclose(choice.calibration.apply(truth), truth, atol=0.03))
     True
     """
     methods: list[Method] = ["none"]
     if wanted == "auto":
         enough = min(label.sum(), (~label).sum()) >= ENOUGH_FOR_STEPS
-        methods += ["sigmoid", "isotonic"] if enough else ["sigmoid"]
+        methods += ["shift", "sigmoid", "isotonic"] if enough else ["shift", "sigmoid"]
     elif wanted != "none":
         methods.append(wanted)
-    fold = customer_folds(group, label, folds=FOLDS, seed=seed)
+    # Dealt without the labels: were churners spread evenly, a method could tell the rate of a fold from the others.
+    fold = customer_folds(group, np.zeros_like(label), folds=FOLDS, seed=seed)
     losses = {method: _cross_fitted_loss(method, probability, label, fold) for method in methods}
     chosen = _lowest(losses, group) if wanted == "auto" else methods[-1]
     mean: dict[str, float] = {method: float(loss.mean()) for method, loss in losses.items()}
@@ -191,6 +198,18 @@ def choose_calibration(
 def _log_odds(probability: Vector) -> Vector:
     inside = np.clip(probability, _INSIDE, 1 - _INSIDE)
     return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
+
+
+def _fit_shift(probability: Vector, label: Flags) -> Calibration:
+    """The shift with which the probabilities add up to the churners, by Newton's method in bounded steps."""
+    log_odds, churners, shift = _log_odds(probability), label.sum(), 0.0
+    for _ in range(100):
+        moved = sigmoid(log_odds + shift)
+        step = (churners - moved.sum()) / (moved * (1 - moved)).sum()
+        shift += float(np.clip(step, -1, 1))
+        if abs(step) < 1e-10:
+            break
+    return Calibration("sigmoid", slope=1.0, intercept=shift)
 
 
 def _fit_sigmoid(probability: Vector, label: Flags) -> Calibration:
