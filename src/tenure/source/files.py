@@ -118,6 +118,15 @@ def open_files(engine: duckdb.DuckDBPyConnection, pattern: str, root: Path) -> P
         No file matches.
     InputError
         A file is empty, damaged, of an unknown kind or of another kind than the others.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> pq.write_table(pa.table({"id": ["a"], "amount": [1.5]}), folder / "orders.parquet")
+    >>> with duckdb.connect() as engine:
+    ...     open_files(engine, "*.parquet", folder).columns
+    {'id': 'VARCHAR', 'amount': 'DOUBLE'}
     """
     files = list_files(pattern, root)
     kinds = {_kind(file) for file in files}
