@@ -21,7 +21,7 @@ from tenure.core.progress import Progress, silent
 from tenure.core.settings import ChurnSettings
 from tenure.core.time import format_duration
 from tenure.features.audit import AuditReport, audit_blocks, audit_columns
-from tenure.features.canary import audit_attributes, audit_consequences, audit_future
+from tenure.features.canary import audit_history
 from tenure.features.declare import Attribute, FeatureSet
 from tenure.features.snapshot import write_snapshots
 from tenure.model.frame import Frame, equal_rows, read_frame
@@ -151,10 +151,7 @@ def _audit(place: Place, frame: Frame, split: Split, features: FeatureSet, opene
     if opened is None:
         findings += audit_blocks({"train": _keys(frame.take(blocks.train)), "test": _keys(frame.take(blocks.test))})
     else:
-        churn, tables = churn_of(place), opened.tables
-        findings += audit_future(tables, features, churn, split.train[-1])
-        findings += audit_attributes(tables, features, churn, split.train[0])
-        findings += audit_consequences(tables, features, churn)
+        findings += audit_history(opened.tables, features, churn_of(place), split.train)
     return AuditReport(findings, learned.rows, len(features.names), place.settings.audit.allow)
 
 
