@@ -1,7 +1,7 @@
 """Writes a proposal down as a `tenure.toml` that runs as it is and says why.
 
 Enters: sections as plain values with their evidence. Leaves: TOML text. Invariant: what is written reads back as the
-same values (every string is a TOML basic string, which JSON's escapes fit).
+same values (every string is a TOML basic string, which JSON's escapes fit; TOML alone wants DEL to be escaped too).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def toml_value(value: Any) -> str:
         return "{ " + ", ".join(f"{toml_key(key)} = {toml_value(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(entry) for entry in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _quoted(value)
 
 
 def toml_key(key: str) -> str:
@@ -39,7 +39,16 @@ def toml_key(key: str) -> str:
     '"page view"'
     """
     bare = key.replace("_", "").replace("-", "")
-    return key if bare.isascii() and bare.isalnum() else json.dumps(key, ensure_ascii=False)
+    return key if bare.isascii() and bare.isalnum() else _quoted(key)
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _comment(text: str) -> str:
+    """One line without control characters, which a TOML comment must not hold and a column's name may."""
+    return "".join("\ufffd" if char < " " or char == "\x7f" else char for char in " ".join(text.split()))
 
 
 def section(header: str, values: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
@@ -61,6 +70,6 @@ def section(header: str, values: Mapping[str, Any], comments: Iterable[str] = ()
     # what a customer is worth
     clv = 600
     """
-    lines = [header, *(f"# {' '.join(comment.split())}" for comment in comments)]
+    lines = [header, *(f"# {_comment(comment)}" for comment in comments)]
     lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in values.items() if value is not None]
     return "\n".join(lines) + "\n"
