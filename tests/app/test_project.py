@@ -119,3 +119,18 @@ def test_a_file_of_settings_is_loaded(tmp_path: Path) -> None:
     assert set(tenure.Project.load(config).check().features) == {"visits", "spend", "plan"}
     with pytest.raises(tenure.TenureError, match="no file"):
         tenure.Project.load(tmp_path / "other.toml")
+
+
+def test_a_value_of_their_own_decides_for_each_customer(tmp_path: Path) -> None:
+    table = customers()
+    settings = {"table": TABLE, "value": {"clv": "spend", "contact_cost": 2, "save_rate": 0.3}, **LIGHT}
+    mine = tenure.Project.of(settings, tmp_path, {"rows": table}, NOON)
+    assert mine.train().threshold is None
+    contacts = read_contacts(mine.score().contact_list)
+    spend = dict(zip(table["id"].to_pylist(), table["spend"].to_pylist(), strict=True))
+    assert contacts
+    for row in contacts:
+        assert float(row["clv"]) == spend[row["customer_id"]]
+        profit = float(row["probability"]) * 0.3 * float(row["clv"]) - 2
+        assert float(row["expected_profit"]) == pytest.approx(profit, abs=0.01)
+        assert profit >= -0.01
