@@ -190,11 +190,18 @@ def audit_history(
 
     Examples
     --------
-    Beside what the rows themselves show, this is the whole audit of a project with a history::
-
-        findings = audit_columns(columns, label, customer_id=customer_id)
-        findings += audit_history(tables, features, churn, cutoffs)
-        require_clean(AuditReport(findings, len(label), columns.num_columns, allowed=()))
+    >>> import tempfile
+    >>> from datetime import UTC
+    >>> from pathlib import Path
+    >>> from tenure.app.history import declared_features, open_history
+    >>> from tenure.app.place import Place
+    >>> from tenure.testing.shop import write_shop
+    >>> place, cutoff = Place.load(write_shop(Path(tempfile.mkdtemp()))), datetime(2025, 6, 9, tzinfo=UTC)
+    >>> with place.engine() as engine:
+    ...     opened = open_history(place, engine)
+    ...     features = declared_features(place, opened, before=cutoff)
+    ...     audit_history(opened.tables, features, place.settings.churn, [cutoff])
+    ()
     """
     found = audit_consequences(tables, features, churn, seed)
     asked = sorted(set(cutoffs))
