@@ -167,3 +167,17 @@ def test_a_project_that_moved_is_read_again_only_where_it_has_to_be(tmp_path: Pa
 def test_an_empty_history_has_no_first_and_no_watermark() -> None:
     history = History({}, None, None, "")
     assert (history.first, history.watermark) == (None, None)
+
+
+def test_a_run_that_breaks_off_leaves_no_half_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path)
+
+    def break_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tenure.source.task.describe_events", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            take_in_events(tmp_path, path="log.csv")
+    assert list((tmp_path / ".tenure/events/login").iterdir()) == []
+    assert take_in_events(tmp_path, path="log.csv").history.events["login"].rows == 2
