@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,14 @@ def test_an_environment_variable_finds_a_section_in_other_case(tmp_path: Path) -
         ({"churn": {"inactivity": ["order"], "event": "order", "horizon": "28d"}}, "exactly one of"),
         ({"churn": {"inactivity": ["order"], "horizon": "0d"}}, "not longer than nothing"),
         ({"churn": {"inactivity": ["order"], "horizon": "month"}}, "is not a duration"),
+        ({"churn": {"inactivity": ["order"], "horizon": 28}}, "churn.horizon: 28 is not a duration"),
+        ({"churn": {"inactivity": ["order"], "horizon": "28d", "gap": 7}}, "churn.gap: 7 is not a duration"),
+        ({"churn": {"inactivity": ["order"], "horizon": "28d", "train": [20260131]}}, "is no date or time"),
+        ({"features": [{"event": "order", "ops": ["count"], "windows": [["7d"]]}]}, "is not a duration"),
+        ({"value": {"contact_cost": float("inf")}}, "finite number"),
+        ({"project": {"timezone": "Europe"}}, "is not a time zone"),
+        ({"events": {**EVENTS["events"], "Order": {"path": "o.csv"}}}, "upper and lower case alone"),
+        ({"churn": {"event": "order", "horizon": "28d"}}, "no event type says who is active"),
         ({"features": [{"event": "order", "ops": ["sum"]}]}, "need value"),
         ({"features": [{"event": "order", "ops": ["sum"], "value": "amout"}]}, "Did you mean 'amount'?"),
         ({"features": [{"event": "order", "ops": ["cuont"]}]}, "features.0.ops.0"),
@@ -79,8 +88,18 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         load_settings(written(tmp_path, "[project\n"))
 
 
-def test_settings_survive_being_written_and_read() -> None:
-    settings = settings_from(EVENTS)
+def test_explicit_cutoffs_are_read_in_the_projects_zone() -> None:
+    churn = {**EVENTS["churn"], "train": [date(2026, 7, 1), "2026-07-02T00:00:00Z"], "test": ["2026-09-01"]}
+    read = settings_from({**EVENTS, "project": {"timezone": "Europe/Berlin"}, "churn": churn}).churn
+    assert read is not None
+    found = [instant.isoformat() for instant in (*read.train, *read.test)]
+    assert found == ["2026-06-30T22:00:00+00:00", "2026-07-02T00:00:00+00:00", "2026-08-31T22:00:00+00:00"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_settings_survive_being_written_and_read(zone: str) -> None:
+    churn = {**EVENTS["churn"], "test": ["2026-07-02T00:00:00Z"]}
+    settings = settings_from({**EVENTS, "churn": churn, "project": {"timezone": zone}})
     assert settings_from(settings.model_dump(mode="json", exclude_none=True)) == settings
 
 

@@ -31,6 +31,13 @@ def test_an_unusable_url_is_refused(url: str, message: str) -> None:
         open_database(url)
 
 
+@pytest.mark.parametrize("url", ["postgresql://ana:secret@db:port/shop", "postgresql//ana:secret@db/shop"])
+def test_a_url_that_cannot_be_read_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match="not a database URL") as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
     with pytest.raises(StateError) as caught:
         open_database("postgresql+psycopg://ana:secret@127.0.0.1:9/none")

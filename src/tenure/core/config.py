@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from tenure.core.errors import ConfigError, NotFoundError, did_you_mean
+from tenure.core.errors import ConfigError, InputError, NotFoundError, did_you_mean
 from tenure.core.settings import (
     AuditSettings,
     ChurnSettings,
@@ -33,6 +34,7 @@ from tenure.core.settings import (
     TableSettings,
     ValueSettings,
 )
+from tenure.core.time import parse_instant, parse_timezone
 
 __all__ = ["Settings", "load_settings", "parse_override", "settings_from"]
 
@@ -55,6 +57,17 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _cutoffs_in_the_projects_zone(cls, document: Any) -> Any:
+        churn, project = document.get("churn"), document.get("project")
+        zone = project.get("timezone") if isinstance(project, Mapping) else None
+        if not isinstance(churn, Mapping) or not isinstance(zone, str):
+            return document
+        given = {key: churn[key] for key in ("train", "test") if isinstance(churn.get(key), list | tuple)}
+        local = {key: [_in_zone(value, zone) for value in values] for key, values in given.items()}
+        return {**document, "churn": {**churn, **local}}
+
     @model_validator(mode="after")
     def _one_kind_of_source(self) -> Self:
         if self.table is not None:
@@ -66,14 +79,27 @@ class Settings(Section):
             raise ValueError("no source: give [events.NAME] sections or a [table]")
         if self.churn is None:
             raise ValueError("no [churn] section: say what leaving means")
+        self._check_event_names()
         self._check_churn(self.churn)
         for block in self.features:
             self._check_feature(block)
         return self
 
+    def _check_event_names(self) -> None:
+        folded: dict[str, str] = {}
+        for name in self.events:
+            other = folded.setdefault(name.casefold(), name)
+            if other != name:
+                raise ValueError(f"[events.{other}] and [events.{name}] differ in upper and lower case alone")
+
     def _check_churn(self, churn: ChurnSettings) -> None:
         for name in (*filter(None, [churn.event]), *churn.inactivity, *churn.active.events):
             _known(name, self.events, "[churn]", "[events.…] sections")
+        if not churn.active.events and list(self.events) == [churn.event]:
+            raise ValueError(
+                f"no event type says who is active: [events] holds {churn.event!r} alone, which is leaving. "
+                "Add the events that customers come with"
+            )
 
     def _check_feature(self, block: FeatureSettings) -> None:
         _known(block.event, self.events, "[[features]]", "[events.…] sections")
@@ -82,6 +108,14 @@ class Settings(Section):
             _known(block.value, event.values, "[[features]] value", f"values of [events.{block.event}]")
         if block.by is not None:
             _known(block.by, event.categories, "[[features]] by", f"categories of [events.{block.event}]")
+
+
+def _in_zone(value: Any, zone: str) -> Any:
+    """An instant without an offset, read in a zone; what is no instant or no zone is told where it stands."""
+    try:
+        return parse_instant(value, parse_timezone(zone)) if isinstance(value, str | date) else value
+    except InputError:
+        return value
 
 
 def _known(name: str, known: Mapping[str, object] | tuple[str, ...], where: str, what: str) -> None:

@@ -60,8 +60,11 @@ def open_database(url: str, *, root: Path | None = None) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigError(f"{url!r} is not a database URL.", hint='Use "sqlite:///.tenure/tenure.db".') from None
+    except (ArgumentError, ValueError):  # what cannot be taken apart is not shown: it may hold a password
+        raise ConfigError(
+            "[project] database is not a database URL.",
+            hint='Use "sqlite:///.tenure/tenure.db" or "postgresql+psycopg://user@host:5432/name".',
+        ) from None
     engine = _connect(parsed, root)
     try:
         metadata.create_all(engine)

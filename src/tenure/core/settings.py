@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from tenure.core.time import format_duration, format_instant, parse_duration, parse_instant, parse_timezone
+from tenure.core.time import format_duration, parse_duration, parse_instant, parse_timezone
 
 __all__ = [
     "OPS",
@@ -42,37 +42,37 @@ VALUE_OPS = frozenset({"sum", "mean", "min", "max", "std", "first", "last"})
 WINDOW_OPS = VALUE_OPS | {"count", "active_days"}
 
 
-def _span(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else value
+def _instant(value: Any) -> datetime:
+    if not isinstance(value, str | date):  # a number would pass for seconds since 1970
+        raise ValueError(f'{value!r} is no date or time: write "2026-01-31" or "2026-01-31T12:00:00Z"')
+    return parse_instant(value)
 
 
-def _instant(value: Any) -> Any:
-    return parse_instant(value) if isinstance(value, str | date) else value
-
-
-def _positive_span(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError(f"{format_duration(value)!r} is not longer than nothing")
-    return value
+def _window(value: Any) -> timedelta:
+    span = parse_duration(value)
+    if span <= timedelta(0):
+        raise ValueError(f"{format_duration(span)!r} is not longer than nothing")
+    return span
 
 
 _AS_SPAN = PlainSerializer(format_duration, return_type=str)
-Span = Annotated[timedelta, BeforeValidator(_span), _AS_SPAN]
-Window = Annotated[timedelta, BeforeValidator(lambda v: _positive_span(_span(v))), _AS_SPAN]
+Span = Annotated[timedelta, BeforeValidator(parse_duration), _AS_SPAN]
+Window = Annotated[timedelta, BeforeValidator(_window), _AS_SPAN]
 ALL_HISTORY = "all"
 WindowOrAll = Annotated[
     timedelta | None,
-    BeforeValidator(lambda v: None if v in {ALL_HISTORY, None} else _positive_span(_span(v))),
+    BeforeValidator(lambda v: None if v is None or v == ALL_HISTORY else _window(v)),
     PlainSerializer(lambda v: ALL_HISTORY if v is None else format_duration(v), return_type=str),
 ]
-Instant = Annotated[datetime, BeforeValidator(_instant), PlainSerializer(format_instant, return_type=str)]
+# Written with its offset, so that it reads back as the same instant in any project's zone.
+Instant = Annotated[datetime, BeforeValidator(_instant), PlainSerializer(datetime.isoformat, return_type=str)]
 EventName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):
-    """A frozen section that refuses unknown keys."""
+    """A frozen section that refuses unknown keys and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ProjectSettings(Section):

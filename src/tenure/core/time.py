@@ -131,7 +131,7 @@ def parse_timezone(name: str) -> tzinfo:
         return UTC
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" alone is a folder
         raise InputError(
             f"{name!r} is not a time zone.", hint='Use an IANA name such as "Europe/Berlin" or "UTC".', timezone=name
         ) from None

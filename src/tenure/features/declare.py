@@ -3,7 +3,8 @@
 Enters: the `[[features]]` and `[customers]` sections, and the frequent values of the categories that `by` splits.
 Leaves: a `FeatureSet`, frozen, ordered, with unique names, that turns into JSON and back without loss.
 Invariant: a name determines its feature. Two blocks may declare the same feature (it is kept once), never two different
-features under one name.
+features under one name. Names that differ only in upper and lower case count as one, because the query engine takes
+them for one; so do an attribute and a column that a snapshot needs for itself.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ TENURE_DAYS = "tenure_days"
 TopValues = Mapping[tuple[str, str, int], tuple[str, ...]]
 _COUNTS = frozenset({"count", "active_days"})
 _NO_TREND = frozenset({"first", "last"})
+# Columns of a snapshot that are no features; what it computes on the way begins with an underscore.
+_RESERVED = frozenset({"customer_id", "cutoff", "label", "customer_id_right", TENURE_DAYS})
 
 
 @dataclass(frozen=True)
@@ -201,20 +204,37 @@ def declare(
     features: dict[str, Feature] = {}
     for block in blocks:
         for feature in _expand(block, top_values or {}):
-            if features.setdefault(feature.name, feature) != feature:
-                raise _clash(feature.name)
-    chosen = FeatureSet(tuple(features.values()), attributes, tenure)
-    columns = len(features) + len(attributes) + tenure
-    if len(chosen.names) < columns:
-        raise _clash(next(a.name for a in attributes if a.name in features or a.name == TENURE_DAYS))
-    if not columns:
+            kept = features.setdefault(feature.name.casefold(), feature)
+            if kept != feature:
+                raise _clash(kept.name, feature.name)
+    taken = {folded: feature.name for folded, feature in features.items()}
+    for attribute in attributes:
+        folded = attribute.name.casefold()
+        if folded in _RESERVED or folded.startswith("_"):
+            raise _reserved(attribute.name)
+        if folded in taken:
+            raise _clash(taken[folded], attribute.name)
+        taken[folded] = attribute.name
+    if not (taken or tenure):
         raise ConfigError("No features are declared.", hint="Add [[features]] blocks, or attributes to [customers].")
-    return chosen
+    return FeatureSet(tuple(features.values()), attributes, tenure)
 
 
-def _clash(name: str) -> ConfigError:
+def _clash(one: str, other: str) -> ConfigError:
+    names = repr(one) if one == other else f"{one!r} and {other!r}, which differ in upper and lower case alone"
     return ConfigError(
-        f"Two different features would be called {name!r}.", hint="Rename one column or event.", feature=name
+        f"Two different features would be called {names}.",
+        hint="Rename one column or event, or write the values of the category in one way.",
+        features=(one, other),
+    )
+
+
+def _reserved(name: str) -> ConfigError:
+    return ConfigError(
+        f"[customers] attributes names {name!r}, a name that snapshots need for themselves: "
+        f"{', '.join(sorted(_RESERVED))}, and everything that begins with an underscore.",
+        hint="Rename the column in the source, for example in a database view.",
+        column=name,
     )
 
 
