@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tenure.app.place import Place
-from tenure.app.scoring import score
+from tenure.app.scoring import _meaning, score
 from tenure.app.training import train_version
-from tenure.core.errors import ConfigError
+from tenure.core.errors import ConfigError, NotFoundError
+from tenure.core.settings import ChurnSettings
 from tenure.testing.shop import write_shop
 
 
@@ -33,3 +35,23 @@ def test_features_are_the_versions_own(tmp_path: Path) -> None:
     after = score(Place.load(config), before.as_of)
     assert timedelta(days=7) in Place.load(config).settings.features[0].windows
     assert after.already_done
+
+
+def test_a_version_whose_columns_are_gone_is_refused_by_their_names(tmp_path: Path) -> None:
+    config = write_shop(tmp_path)
+    train_version(Place.load(config))
+    text = config.read_text(encoding="utf-8").replace('values = ["amount"]\n', "")
+    config.write_text(text.replace('value = "amount"\nops = ["sum"]', 'ops = ["count"]'), encoding="utf-8")
+    with pytest.raises(NotFoundError, match=r"v1 was trained with the value 'amount' of \[events\.order\]"):
+        score(Place.load(config))
+
+
+def test_periods_may_move_and_their_password_is_no_part_of_the_meaning() -> None:
+    def meaning(path: str, grace: str) -> dict[str, Any]:
+        expiry = {"path": path, "table": "periods", "start": "start", "end": "end", "grace": grace}
+        return _meaning(ChurnSettings(expiry=expiry, horizon="28d").model_dump(mode="json"))
+
+    here = meaning("postgresql://ana:secret@db/shop", "30d")
+    assert here == meaning("postgresql://ana:***@db/shop", "30d")
+    assert here != meaning("postgresql://ana:secret@db/shop", "7d")
+    assert "secret" not in str(here)

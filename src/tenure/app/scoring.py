@@ -7,8 +7,10 @@ the snapshot is finished before scoring begins, so that a killed run goes on wit
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,11 +18,12 @@ import pyarrow.parquet as pq
 from tenure.app.features import require_customers, require_known
 from tenure.app.history import churn_of, default_as_of, open_history
 from tenure.app.place import Place
-from tenure.core.errors import ConfigError
+from tenure.core.errors import ConfigError, NotFoundError
 from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import ChurnSettings
 from tenure.core.time import floor_time
+from tenure.features.declare import FeatureSet
 from tenure.features.snapshot import snapshot, snapshot_key, write_snapshot
 from tenure.model.artifact import LoadedVersion, load_version
 from tenure.model.registry import LATEST
@@ -29,6 +32,7 @@ from tenure.score.predictor import Predictor
 from tenure.score.rows import Snapshot, open_snapshot
 from tenure.score.run import ScoreSummary
 from tenure.score.table import publish_scores
+from tenure.source.history import History
 from tenure.source.ingest import ingest_table
 
 __all__ = ["load", "score"]
@@ -67,6 +71,10 @@ def score(
 
     Raises
     ------
+    ConfigError
+        `[churn]` means something else than when the version was trained.
+    NotFoundError
+        There is no such version, or its features need what the settings no longer name.
     HistoryError
         The cutoff lies before the data or in the future, or nobody is at risk at it.
     StateError
@@ -100,6 +108,7 @@ def _event_rows(
     _require_same_meaning(churn, loaded)
     with place.engine() as engine:
         opened = open_history(place, engine, progress)
+        _require_sources(opened.history, loaded)
         cutoff = as_of or default_as_of(opened.history)
         require_known(place, opened.history, cutoff)
         key = snapshot_key(opened.history, loaded.features, churn, cutoff)
@@ -115,9 +124,8 @@ def _event_rows(
 
 def _require_same_meaning(churn: ChurnSettings, loaded: LoadedVersion) -> None:
     """Refuse to let a version answer another question than it was trained for."""
-    when = {"train", "test", "every"}
-    now = churn.model_dump(mode="json", exclude=when)
-    then = {key: value for key, value in (loaded.manifest.settings.get("churn") or {}).items() if key not in when}
+    now = _meaning(churn.model_dump(mode="json"))
+    then = _meaning(loaded.manifest.settings.get("churn") or {})
     changed = [key for key in now if now[key] != then.get(key)]
     if changed:
         shown = ", ".join(f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in changed)
@@ -128,8 +136,43 @@ def _require_same_meaning(churn: ChurnSettings, loaded: LoadedVersion) -> None:
         )
 
 
+def _meaning(churn: Mapping[str, Any]) -> dict[str, Any]:
+    """What leaving means: without the choice of cutoffs, and without the place of the periods, which may move."""
+    meaning = {key: value for key, value in churn.items() if key not in {"train", "test", "every"}}
+    if meaning.get("expiry"):
+        meaning["expiry"] = {key: meaning["expiry"].get(key) for key in ("where", "grace")}
+    return meaning
+
+
+def _require_sources(history: History, loaded: LoadedVersion) -> None:
+    """Refuse a version whose features need what the settings no longer name."""
+    lacking = list(dict.fromkeys(_lacking(history, loaded.features)))
+    if lacking:
+        raise NotFoundError(
+            f"{loaded.name} was trained with {', '.join(lacking)}; the settings name no such thing any more.",
+            hint="Put it back into tenure.toml, or train a version without it.",
+            version=loaded.name,
+        )
+
+
+def _lacking(history: History, features: FeatureSet) -> Iterator[str]:
+    for feature in features.events:
+        table = history.events.get(feature.event)
+        if table is None:
+            yield f"[events.{feature.event}]"
+        elif feature.value is not None and feature.value not in table.values:
+            yield f"the value {feature.value!r} of [events.{feature.event}]"
+        elif feature.category is not None and feature.category not in table.categories:
+            yield f"the category {feature.category!r} of [events.{feature.event}]"
+    customers = history.customers
+    known = {name for name, _ in customers.attributes} if customers else set()
+    yield from (f"the customer attribute {one.name!r}" for one in features.attributes if one.name not in known)
+    if features.tenure and not (customers and customers.has_since):
+        yield "[customers] since"
+
+
 def _table_rows(place: Place, as_of: datetime | None, progress: Progress) -> tuple[Snapshot, datetime]:
-    """A plain table as it is, in the order of its customers; a customer that stands twice is scored twice."""
+    """A plain table as it is, in the order of its customers."""
     table = ingest_table(place.settings, place.root, place.workspace, place.clock, place.tables, progress).table
     cutoff = as_of or floor_time(place.now(), timedelta(days=1))
     path = _only(place.workspace / "scoring", f"{table.fingerprint[:24]}.parquet")
