@@ -26,7 +26,7 @@ from tenure.cli.output import console, emit_error
 from tenure.cli.score import score
 from tenure.cli.simulate import simulate
 from tenure.cli.train import train
-from tenure.core.errors import ConfigError, TenureError
+from tenure.core.errors import ConfigError, StateError, TenureError
 
 __all__ = ["app", "main"]
 
@@ -93,6 +93,8 @@ def _run(arguments: list[str]) -> TenureError | None:
         return error
     except TyperException as error:
         return _not_understood(error)
+    except OSError as error:
+        return _own_failure(error) if error.filename is None else _unusable(error)
     except Exception as error:  # noqa: BLE001 - the last place where a failure can still be explained
         return _own_failure(error)
     return None
@@ -104,6 +106,15 @@ def _not_understood(error: TyperException) -> ConfigError:
     command = context.command_path if context is not None else "tenure"
     message = "" if type(error).__name__ == "NoArgsIsHelpError" else error.format_message()
     return ConfigError(message, hint=f"See `{command} --help`.")
+
+
+def _unusable(error: OSError) -> StateError:
+    path = error.filename2 or error.filename  # of a rename the final name: people know no temporary ones
+    return StateError(
+        f"{path} cannot be used: {error.strerror}.",
+        hint="Check the path, the permissions and the free space.",
+        path=str(path),
+    )
 
 
 def _own_failure(error: Exception) -> TenureError:
