@@ -39,6 +39,8 @@ VALUES = ("amount", "group")
 CATEGORY = "table"
 CATEGORY_VALUES = ("web", "Web", "", "it's", "a=b_c", "naïve", "10")
 
+# Around the borders of the three regimes of hops; the borders themselves come most often.
+BORDERS = (12 * HOUR, 7 * DAY)
 WINDOWS = (
     5 * MINUTE,
     7 * MINUTE,
@@ -109,13 +111,13 @@ def cutoff_lists(draw: st.DrawFn) -> tuple[datetime, ...]:
 
 
 def window_edges(cutoffs: Sequence[datetime], windows: Sequence[timedelta]) -> list[datetime]:
-    """List the instants at which membership in a window, a day or the past changes."""
+    """List the instants at which membership in a window, a day or the past changes; tails of windows come thrice."""
     edges = set(cutoffs)
+    tails = {window_start(window, cutoff) for cutoff in cutoffs for window in windows}
     for cutoff in cutoffs:
         edges |= {floor_time(cutoff, step) for step in (5 * MINUTE, HOUR, DAY)}
-        for window in windows:
-            edges |= {cutoff - window, window_start(window, cutoff)}
-    return sorted(edges)
+        edges |= {cutoff - window for window in windows}
+    return sorted(edges) + sorted(tails) * 3
 
 
 def numbers() -> st.SearchStrategy[float]:
@@ -153,8 +155,10 @@ def without_recorded(event: Event) -> Event:
 def event_lists(draw: st.DrawFn, edges: Sequence[datetime], cutoffs: Sequence[datetime]) -> tuple[Event, ...]:
     """Draw the events of one to three customers; half of the logs have no times of recording at all."""
     customers = draw(st.lists(st.sampled_from(CUSTOMERS), min_size=1, max_size=3, unique=True))
+    # In half of the logs only a few edges, so that several events of one customer meet on one or on both its sides.
+    hot = draw(st.just(list(edges)) | st.lists(st.sampled_from(edges), min_size=2, max_size=5))
     least = draw(st.sampled_from((0, 8, 16)))
-    found = draw(st.lists(events(edges, cutoffs, customers), min_size=least, max_size=24))
+    found = draw(st.lists(events(hot, cutoffs, customers), min_size=least, max_size=24))
     if draw(st.booleans()):
         found = [without_recorded(event) for event in found]
     # An event twice over, as two customers or one may have it: every count and sum has to see both.
@@ -189,7 +193,7 @@ def blocks(draw: st.DrawFn, windows: Sequence[timedelta], event: str) -> Block:
 def feature_logs(draw: st.DrawFn) -> Log:
     """Draw a log with the columns declared on it; every block is of another event type, so that names are unique."""
     cutoffs = draw(cutoff_lists())
-    windows = draw(st.lists(st.sampled_from(WINDOWS), min_size=1, max_size=3, unique=True))
+    windows = draw(st.lists(st.sampled_from(WINDOWS + 4 * BORDERS), min_size=1, max_size=3, unique=True))
     declared = [
         draw(blocks(windows, event))
         for event in draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=3, unique=True))
@@ -225,7 +229,9 @@ def churns(draw: st.DrawFn, kind: str) -> Churn:
 def actives(draw: st.DrawFn) -> Active:
     """Draw who counts as at risk."""
     named = draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=2, unique=True))
-    return Active(tuple(named), draw(st.sampled_from((30 * DAY, 90 * DAY, DAY, HOUR))), draw(st.integers(1, 3)))
+    return Active(
+        tuple(named), draw(st.sampled_from((30 * DAY, 90 * DAY, DAY, HOUR))), draw(st.sampled_from((1, 1, 2, 3)))
+    )
 
 
 def churn_edges(churn: Churn, active: Active, cutoffs: Sequence[datetime]) -> list[datetime]:
@@ -234,7 +240,6 @@ def churn_edges(churn: Churn, active: Active, cutoffs: Sequence[datetime]) -> li
     for cutoff in cutoffs:
         start = cutoff + churn.gap
         edges |= {cutoff, cutoff - active.within, floor_time(cutoff, DAY), cutoff - DAY, start, start + churn.horizon}
-        edges.add(start + churn.horizon + churn.grace)
     return sorted(edges)
 
 
@@ -242,9 +247,9 @@ def churn_edges(churn: Churn, active: Active, cutoffs: Sequence[datetime]) -> li
 def period_chains(draw: st.DrawFn, customer: str, edges: Sequence[datetime], grace: timedelta) -> list[Period]:
     """Draw one customer's periods: overlaps, touching ends, renewals at the edge of grace, and returns after it."""
     first_end = draw(st.sampled_from(edges)) + draw(NUDGES)
-    lengths = st.sampled_from((MICROSECOND, DAY, 28 * DAY, 31 * DAY))
+    lengths = st.sampled_from((31 * DAY, 100 * DAY, DAY, MICROSECOND))
     chain = [Period(customer_id=customer, start=first_end - draw(lengths), end=first_end)]
-    pauses = (-40 * DAY, -DAY, timedelta(0), MICROSECOND, grace - MICROSECOND, grace, grace + MICROSECOND, grace + DAY)
+    pauses = (grace, grace + MICROSECOND, grace - MICROSECOND, grace + DAY, timedelta(0), MICROSECOND, -DAY, -40 * DAY)
     for pause in draw(st.lists(st.sampled_from(pauses), max_size=3)):
         start = chain[-1]["end"] + pause
         chain.append(Period(customer_id=customer, start=start, end=start + draw(lengths)))
@@ -264,8 +269,8 @@ def churn_logs(draw: st.DrawFn, kind: str) -> ChurnLog:
     """Draw a log on which one kind of churn can be judged."""
     cutoffs, churn, active = draw(cutoff_lists()), draw(churns(kind)), draw(actives())
     edges = churn_edges(churn, active, cutoffs)
-    found = draw(event_lists(edges, cutoffs))
     periods = draw(period_lists(edges, churn.grace)) if kind == "expiry" else ()
+    found = draw(event_lists(edges, cutoffs))
     return ChurnLog(found, periods, churn, active, cutoffs)
 
 

@@ -266,6 +266,7 @@ def _event_with(amount: float) -> Event:
     return Event(customer_id="ana", time=time, recorded=None, type="order", values=values, categories={}, id=None)
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(logs.feature_logs())
 def test_row_is_the_same_where_what_is_unknown_is_cut_off(world: logs.Log) -> None:
     for cutoff in world.cutoffs:
