@@ -149,14 +149,20 @@ def _audit(place: Place, frame: Frame, split: Split, features: FeatureSet, opene
     learned = frame.take(~blocks.test)
     findings = audit_columns(learned.features, learned.label, customer_id=learned.customer_id)
     if opened is None:
-        findings += audit_blocks({"train": _keys(frame.take(blocks.train)), "test": _keys(frame.take(blocks.test))})
+        named = place.settings.table is not None and place.settings.table.id is not None
+        train, test = (_keys(frame.take(rows), named=named) for rows in (blocks.train, blocks.test))
+        findings += audit_blocks({"train": train, "test": test})
     else:
         findings += audit_history(opened.tables, features, churn_of(place), split.train)
     return AuditReport(findings, learned.rows, len(features.names), place.settings.audit.allow)
 
 
-def _keys(frame: Frame) -> list[str]:
-    return [str(key) for key in frame.customer_id.to_pylist()]
+def _keys(frame: Frame, *, named: bool) -> list[str]:
+    """What rows are told apart by; a customer who is named may have a row for every time, and those are no copies."""
+    ids = [str(key) for key in frame.customer_id.to_pylist()]
+    if not (named and frame.has_time):
+        return ids
+    return [f"{time} {key}" for key, time in zip(ids, frame.cutoff.tolist(), strict=True)]
 
 
 def churn_words(churn: ChurnSettings) -> str:
