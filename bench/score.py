@@ -223,7 +223,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             for name, value in measure(options.scale, options.rounds, options.trees, Path(folder)).items():
-                print(f"{name:<24} {value:,.2f}" if isinstance(value, float) else f"{name:<24} {value:,}")
+                print(f"{name:<24} {value:,.2f}")
 
 
 if __name__ == "__main__":

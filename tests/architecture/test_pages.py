@@ -44,7 +44,8 @@ def missing_files(pages: Iterable[Page], root: Path = ROOT) -> list[str]:
         f"{page.path.name} names {span}, which does not exist."
         for page in pages
         for span in sorted(page.code - MADE_LATER)
-        if NAMED_FILE.fullmatch(span) and not span.startswith(WORKSPACE)
+        if NAMED_FILE.fullmatch(span)
+        and not span.startswith(WORKSPACE)
         and not any((place / span).exists() for place in (root, SOURCE / PACKAGE, page.path.parent))
     ]
 
