@@ -71,6 +71,7 @@ def test_a_pipe_hears_nothing_of_progress_and_no_table_is_squeezed(tmp_path: Pat
     ran = done("check", "-c", config)
     assert ran.err == ""
     assert f"events.{name}" in ran.out
+    assert f"Next: tenure train --config {config}" in ran.out
 
 
 def test_brackets_of_the_user_are_no_markup(tmp_path: Path) -> None:

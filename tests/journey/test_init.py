@@ -16,6 +16,7 @@ from tests.cli.world import customers, done, read_contacts, write_project
 
 START = datetime(2024, 1, 1)  # noqa: DTZ001 - written as text without an offset
 DAYS = 240
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.world import VISITS, done, refused, visits, write_project
 
 MODEL = ".tenure/versions/v1"
+pytestmark = pytest.mark.timeout(600)  # the first test of a session trains two versions
 
 
 def damage(path: Path) -> None:
