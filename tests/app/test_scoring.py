@@ -9,8 +9,10 @@ import pytest
 from tenure.app.place import Place
 from tenure.app.scoring import _meaning, score
 from tenure.app.training import train_version
-from tenure.core.errors import ConfigError, NotFoundError
+from tenure.core.config import settings_from
+from tenure.core.errors import ConfigError, HistoryError, NotFoundError
 from tenure.core.settings import ChurnSettings
+from tenure.core.time import parse_instant
 from tenure.testing.shop import write_shop
 
 
@@ -55,3 +57,21 @@ def test_periods_may_move_and_their_password_is_no_part_of_the_meaning() -> None
     assert here == meaning("postgresql://ana:***@db/shop", "30d")
     assert here != meaning("postgresql://ana:secret@db/shop", "7d")
     assert "secret" not in str(here)
+
+
+def test_a_table_with_times_is_scored_as_of_a_cutoff(tmp_path: Path) -> None:
+    lines = ["client,seen,visits,left"]
+    for number in range(400):
+        for month in (1, 2, 3):
+            visits = (number * 7 + month) % 20
+            lines.append(f"c{number},2026-{month:02d}-01,{visits},{'yes' if (visits + number % 23) < 14 else 'no'}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    table = {"path": "t.csv", "id": "client", "time": "seen", "label": "left", "positive": "yes"}
+    place = Place(settings_from({"table": table, "model": {"family": "logistic"}}), tmp_path)
+    train_version(place)
+    early = score(place, parse_instant("2026-02-15"))
+    assert early.as_of == parse_instant("2026-02-15")
+    assert early.tally.customers == 400
+    assert score(place).as_of == parse_instant("2026-03-01")
+    with pytest.raises(HistoryError, match="No row of the table"):
+        score(place, parse_instant("2025-01-01"))

@@ -55,7 +55,7 @@ def expected_rows(
 
 @st.composite
 def customer_tables(draw: st.DrawFn, seen: Sequence[str], cutoffs: Sequence[datetime]) -> list[CustomerRow]:
-    """Draw a customers table, with or without a history, for most customers of a log and for some that are not in it."""
+    """Draw a customers table, with or without a history, for most customers of a log and some others."""
     listed = sorted({*seen, *draw(st.lists(st.sampled_from(logs.CUSTOMERS), max_size=2))})
     listed = listed[draw(st.sampled_from((0, 0, 0, 1))) :]
     if draw(st.booleans()):

@@ -124,7 +124,7 @@ def test_too_short_a_log_says_how_much_is_missing() -> None:
         "The log is too short: it reaches from 2026-01-01T08:00:00Z to 2026-03-01T20:00:00Z, 59 days, and 141 are "
         "needed; 82 are missing. A training cutoff needs 84d of history before it and 28d until its label matures; the "
         "test cutoff comes after that and needs 28d too.\n"
-        "→ Bring a log that reaches 2026-05-22, or shorten [churn] horizon (28d) or the longest feature window."
+        "→ Bring a log that reaches 2026-05-22, or shorten [churn] horizon (28d) or active.within."
     )
 
 

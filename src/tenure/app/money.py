@@ -89,7 +89,10 @@ def judge_money(test: Frame, probability: Vector, value: ValueSettings) -> Money
         return Campaign(name, int(contacted.sum()), Estimate(*sums))
 
     ids = np.asarray(test.customer_id.to_pylist(), dtype=object)
-    chosen = choose(decide(probability, worth, value).profit.expected, ids, value.capacity)
+    profit, chosen = decide(probability, worth, value).profit.expected, np.zeros(test.rows, dtype=np.bool_)
+    for cutoff in np.unique(test.cutoff):  # a batch is scored at each cutoff, and each has the whole capacity
+        batch = (test.cutoff == cutoff) | (np.isnat(test.cutoff) & np.isnat(cutoff))
+        chosen[batch] = choose(profit[batch], ids[batch], value.capacity)
     limit = f", at most {value.capacity:,}" if value.capacity is not None else ""
     campaigns = (
         campaign(f"contact where it pays{limit}", chosen),

@@ -12,17 +12,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tenure.app.features import require_customers, require_known
 from tenure.app.history import churn_of, default_as_of, open_history
 from tenure.app.place import Place
-from tenure.core.errors import ConfigError, NotFoundError
+from tenure.core.errors import ConfigError, HistoryError, NotFoundError
 from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import ChurnSettings
-from tenure.core.time import floor_time
+from tenure.core.time import floor_time, format_instant
 from tenure.features.declare import FeatureSet
 from tenure.features.snapshot import snapshot, snapshot_key, write_snapshot
 from tenure.model.artifact import LoadedVersion, load_version
@@ -32,6 +31,8 @@ from tenure.score.predictor import Predictor
 from tenure.score.rows import Snapshot, open_snapshot
 from tenure.score.run import ScoreSummary
 from tenure.score.table import publish_scores
+from tenure.source.engine import read_parquet_sql
+from tenure.source.fields import timestamp_sql
 from tenure.source.history import History
 from tenure.source.ingest import ingest_table
 
@@ -172,15 +173,25 @@ def _lacking(history: History, features: FeatureSet) -> Iterator[str]:
 
 
 def _table_rows(place: Place, as_of: datetime | None, progress: Progress) -> tuple[Snapshot, datetime]:
-    """A plain table as it is, in the order of its customers."""
+    """A plain table, ordered by customer; where rows have times, each customer's latest row up to the cutoff."""
     table = ingest_table(place.settings, place.root, place.workspace, place.clock, place.tables, progress).table
-    cutoff = as_of or floor_time(place.now(), timedelta(days=1))
-    path = _only(place.workspace / "scoring", f"{table.fingerprint[:24]}.parquet")
+    cutoff = as_of or table.last or floor_time(place.now(), timedelta(days=1))
+    key = f"{table.fingerprint[:24]}-{format_instant(cutoff).replace(':', '')}"
+    path = _only(place.workspace / "scoring", f"{key}.parquet")
     if not path.exists():
-        rows = pa.concat_tables([pq.read_table(part) for part in table.paths]).sort_by("customer_id")
+        known_sql = f"SELECT * FROM {read_parquet_sql(table.paths)}"
+        if table.has_time:
+            known_sql += f" WHERE time <= {timestamp_sql(cutoff)}"
+            known_sql += " QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY time DESC) = 1"
+        with place.engine() as engine:
+            rows = engine.sql(f"{known_sql} ORDER BY customer_id").to_arrow_table()
+        if not rows.num_rows:
+            raise HistoryError(
+                f"No row of the table has a time up to {format_instant(cutoff)}.", hint="Choose a later --as-of."
+            )
         with atomic_path(path) as temporary:
             pq.write_table(rows, temporary, compression="zstd")
-    return open_snapshot([path], table.fingerprint), cutoff
+    return open_snapshot([path], key), cutoff
 
 
 def _only(folder: Path, name: str) -> Path:

@@ -129,7 +129,8 @@ def _judge(place: Place, found: Prepared, trained: Trained, progress: Progress) 
     test = found.frame.take(found.split.blocks(found.frame).test)
     value, seed = place.settings.value, place.settings.model.seed
     worth = customer_values(test.features, value)
-    threshold = t_star_range(np.where(np.isnan(worth), 0.0, worth), value).expected
+    known = ~np.isnan(worth)  # whose value is not known is never contacted
+    threshold = np.where(known, t_star_range(np.where(known, worth, 0.0), value).expected, np.inf)
     contest = hold_contest(trained, found.frame, found.split, threshold, seed=seed, progress=progress)
     probability = trained.predict(test.features)
     matrix, names = trained.encoder.transform(test.features), [column.name for column in trained.encoder.layout]

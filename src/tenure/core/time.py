@@ -32,6 +32,7 @@ __all__ = [
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+LONGEST = timedelta(days=36_500)
 _UNITS = {
     "w": timedelta(weeks=1),
     "d": DAY,
@@ -89,10 +90,10 @@ def parse_duration(text: str | timedelta) -> timedelta:
             hint='Write a whole number and a unit: "28d", "12h", "5m", "90s" or "2w".',
             value=text,
         )
-    try:
-        return int(match[1]) * _UNITS[match[2]]
-    except OverflowError:
-        raise InputError(f"{text!r} is too long a duration.", hint="Use at most 36500d.", value=text) from None
+    units = int(match[1])
+    if units > LONGEST // _UNITS[match[2]]:
+        raise InputError(f"{text!r} is too long a duration.", hint="Use at most 36500d.", value=text)
+    return units * _UNITS[match[2]]
 
 
 def format_duration(span: timedelta) -> str:

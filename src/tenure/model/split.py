@@ -308,7 +308,7 @@ def _too_short(first: datetime, watermark: datetime, lookback: timedelta, churn:
         f"needs {format_duration(lookback)} of history before it and {label}; the test cutoff comes after that and "
         f"needs {format_duration(maturing)} too.",
         hint=f"Bring a log that reaches {format_instant(needed)}, or shorten [churn] horizon "
-        f"({format_duration(churn.horizon)}) or the longest feature window.",
+        f"({format_duration(churn.horizon)}) or active.within.",
         have_days=need_days - missing_days,
         need_days=need_days,
         missing_days=missing_days,
