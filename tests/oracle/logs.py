@@ -177,6 +177,7 @@ def blocks(draw: st.DrawFn, windows: Sequence[timedelta], event: str) -> Block:
         trends = [(min(short, long), max(short, long))]
     frozen: list[str] = []
     if any(op in WINDOWED_OPS for op in ops) and draw(st.booleans()):
+        # Two columns may not differ in case alone, so of two such values only one is frozen.
         frozen = draw(st.lists(st.sampled_from(CATEGORY_VALUES), min_size=1, max_size=3, unique_by=str.casefold))
     return Block(
         event=event,
