@@ -108,7 +108,7 @@ def compare_one(
 
 def run(scale: float, rounds: int, folder: Path) -> dict[str, float]:
     customers, events = max(100, round(1_000_000 * scale)), max(5_000, round(50_000_000 * scale))
-    engine = open_engine(RuntimeSettings(memory="4GB"), folder / "workspace")
+    engine = open_engine(RuntimeSettings(memory="5GB"), folder / "workspace")
     path = generate(engine, customers, events, folder / "events.parquet")
     tables = open_tables(engine, history(path, customers, events))
     result: dict[str, float] = {"customers": customers, "events": events, "features": len(features().names)}
@@ -137,7 +137,7 @@ def tenth(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scale", type=float, default=1.0, help="1: 1 million customers, 50 million events")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name, value in run(options.scale, options.rounds, Path(folder)).items():

@@ -31,9 +31,9 @@ def table(name: str) -> tuple[pa.Table, Flags]:
 
 
 def honest(random: np.random.Generator, rows: int = 2_000, rate: float = 0.15) -> tuple[pa.Table, Flags]:
-    """Return columns that know no more than a good feature does."""
+    """Return columns that know no more than a good feature does: the best has an AUC of .84, as on real data."""
     label = random.random(rows) < rate
-    recency = random.gamma(2.0, 5.0 + 15.0 * label)
+    recency = random.gamma(2.0, 5.0 + 10.0 * label)
     return pa.table(
         {"recency": recency, "visits": random.poisson(6.0 - 3.0 * label), "age": random.normal(40.0, 9.0, rows)}
     ), label

@@ -30,8 +30,8 @@ import numpy as np
 from tenure.core.settings import ChurnSettings
 from tenure.core.time import EPOCH, format_duration
 from tenure.features.audit import Finding
-from tenure.features.compile import instant
 from tenure.features.declare import FeatureSet
+from tenure.features.known import instant
 from tenure.features.label import active_types, lapses
 from tenure.features.sample import sample_customers
 from tenure.features.separation import wilson_low

@@ -29,9 +29,9 @@ from tenure.core.settings import ChurnSettings
 from tenure.core.time import format_instant
 from tenure.features.aftermath import audit_consequences
 from tenure.features.audit import Finding
-from tenure.features.compile import instant
 from tenure.features.declare import FeatureSet
 from tenure.features.hindsight import audit_attributes
+from tenure.features.known import instant
 from tenure.features.sample import hashed, narrowed
 from tenure.features.snapshot import Tables, snapshot
 

@@ -36,9 +36,11 @@ from numpy.typing import NDArray
 from tenure.core.settings import ChurnSettings
 from tenure.core.time import format_duration, format_instant
 from tenure.features.audit import Finding, pure, tells_apart
-from tenure.features.compile import EVENTS, FIRST, LAST, event_features, instant
+from tenure.features.compile import event_features
 from tenure.features.declare import Feature, FeatureSet
+from tenure.features.known import instant
 from tenure.features.label import active_types
+from tenure.features.rings import EVENTS, FIRST, LAST
 from tenure.features.sample import sample_customers
 from tenure.features.separation import Outcome, as_numbers, as_seconds, separate
 from tenure.features.snapshot import Tables, snapshot

@@ -20,7 +20,8 @@ import ibis
 import ibis.expr.types as ir
 
 from tenure.core.settings import ChurnSettings
-from tenure.features.compile import EVENTS, FIRST, LAST, instant, known
+from tenure.features.known import instant, known
+from tenure.features.rings import EVENTS, FIRST, LAST
 
 __all__ = ["active_types", "activity", "at_risk", "churned", "judged_span", "lapses", "matures_at"]
 
@@ -73,10 +74,15 @@ def activity(facts: Mapping[str, ir.Table], types: tuple[str, ...]) -> ir.Table:
         Results of `event_features`.
     types : tuple of str
         The types that count as activity.
+
+    Returns
+    -------
+    ibis table
+        `customer_id`, `_first`, `_last` and `_events`; a single type brings its features along.
     """
+    if len(types) == 1:
+        return facts[types[0]]
     parts = [facts[name].select("customer_id", FIRST, LAST, EVENTS) for name in types]
-    if len(parts) == 1:
-        return parts[0]
     both = ibis.union(*parts)
     return both.group_by("customer_id").aggregate(
         **{FIRST: both[FIRST].min(), LAST: both[LAST].max(), EVENTS: both[EVENTS].sum()}

@@ -135,11 +135,13 @@ class Separation:
     area : float
         AUC of the best way to use it, at least .5.
     area_low : float
-        One-sided 99 % lower bound of it (Hanley and McNeil, 1982), with customers as the observations.
+        One-sided 99 % lower bound of it, with customers as the observations.
     area_missing : float
         AUC of being missing or not.
     explained : float
         Share of the log loss explained; below 0 where the column only adds noise.
+    explained_low : float
+        One-sided 99 % lower bound of it, with customers as the observations.
     marker : Marker or None
         The purest cell of at least ten customers.
     filled : Marker or None
@@ -150,6 +152,7 @@ class Separation:
     area_low: float
     area_missing: float
     explained: float
+    explained_low: float
     marker: Marker | None
     filled: Marker | None
 
@@ -183,9 +186,9 @@ def separate(column: pa.ChunkedArray, outcome: Outcome) -> Separation:
     area = max(areas)
     return Separation(
         area,
-        area - _Z_99 * _area_error(area, outcome.churners, outcome.stayers),
+        _area_low(area, outcome.churners, outcome.stayers),
         area_missing,
-        _explained(rates, outcome),
+        *_explained(rates, outcome),
         _marker(cells, outcome),
         _judge("is filled", ~missing, outcome) if missing.any() else None,
     )
@@ -249,10 +252,15 @@ def _rates(code: Codes, outcome: Outcome) -> Numbers:
     return rates
 
 
-def _explained(rates: Numbers, outcome: Outcome) -> float:
-    loss = -np.where(outcome.label, np.log(rates), np.log1p(-rates)).mean()
+def _explained(rates: Numbers, outcome: Outcome) -> tuple[float, float]:
+    """Share of the uncertainty that the rates remove, and its lower bound."""
     usual = outcome.rate
-    return float(1.0 - loss / -(usual * np.log(usual) + (1.0 - usual) * np.log1p(-usual)))
+    uncertainty = -(usual * np.log(usual) + (1.0 - usual) * np.log1p(-usual))
+    loss = -np.where(outcome.label, np.log(rates), np.log1p(-rates))
+    gain = 1.0 - loss / uncertainty
+    of_customers = np.bincount(outcome.customer, weights=gain - gain.mean())
+    error = np.sqrt(np.square(of_customers).sum()) / len(gain)
+    return float(gain.mean()), float(gain.mean() - _Z_99 * error)
 
 
 def _area(score: Numbers, label: Flags) -> float:
@@ -267,12 +275,17 @@ def _either_way(area: float) -> float:
     return max(area, 1.0 - area)
 
 
-def _area_error(area: float, churners: int, stayers: int) -> float:
-    """Standard error of an AUC (Hanley and McNeil, 1982)."""
+def _area_low(area: float, churners: int, stayers: int) -> float:
+    """Lower bound of an AUC by its standard error (Hanley and McNeil, 1982), on the scale of log odds.
+
+    On its own scale the error of an area near 1 shrinks to nothing, and ten churners would be sure of what they saw.
+    """
+    area = min(area, 1.0 - 0.5 / (churners * stayers))
     both_lost = area / (2.0 - area) - area**2
     both_stayed = 2.0 * area**2 / (1.0 + area) - area**2
     spread = area * (1.0 - area) + (churners - 1) * both_lost + (stayers - 1) * both_stayed
-    return float(np.sqrt(max(spread, 0.0) / (churners * stayers)))
+    error = np.sqrt(max(spread, 0.0) / (churners * stayers)) / (area * (1.0 - area))
+    return float(1.0 / (1.0 + np.exp(_Z_99 * error - np.log(area / (1.0 - area)))))
 
 
 def _filled(numbers: Numbers) -> Numbers:

@@ -28,9 +28,11 @@ from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import ChurnSettings
 from tenure.core.time import format_instant
-from tenure.features.compile import EVENTS, FIRST, LAST, days_between, event_features, instant, known, without_events
+from tenure.features.compile import event_features, without_events
 from tenure.features.declare import TENURE_DAYS, Feature, FeatureSet, TopValues
+from tenure.features.known import days_between, instant, known
 from tenure.features.label import active_types, activity, at_risk, churned, matures_at
+from tenure.features.rings import EVENTS, FIRST, LAST
 from tenure.source.engine import quote_identifier, quote_literal, read_parquet_sql
 from tenure.source.history import History
 
@@ -145,7 +147,7 @@ def snapshot(
         rows = _left_join(rows, active)
     rows = _with_activity(rows, cutoff)
     for name in used:
-        if _of(features, name):
+        if any(feature.name not in rows.columns for feature in _of(features, name)):
             rows = _left_join(rows, facts[name].drop(FIRST, LAST, EVENTS))
     rows = _with_attributes(without_events(rows, features.events), tables.customers, features, cutoff)
     rows = rows.mutate(cutoff=instant(cutoff))

@@ -1,7 +1,8 @@
 """Event sources become canonical event tables.
 
 Enters: the rows of one event type. Leaves: `customer_id`, `time`, `recorded` and `id` where configured, then each value
-and each category, ordered by time, so that a query about a span reads only the part of the files that holds it.
+and each category, ordered by time, customer and id, so that a query about a span reads only the part of the files that
+holds it.
 Invariant: an id occurs once. Without `lines`, the same id twice is a duplicate and the first (by time, then by
 when it was recorded) is kept; with `lines`, rows that share an id are one event.
 """
@@ -70,9 +71,10 @@ def build_events(engine: duckdb.DuckDBPyConnection, section: Section, settings: 
         folded = fold_lines(engine, checked, _named(fields, settings.values), _named(fields, settings.categories))
     elif settings.id is not None:
         checked = _mark_duplicates(engine, checked)
+    by_id = "" if settings.id is None else ", id"
     return Built(
         checked,
-        f"{folded.query_sql if folded else _canonical_sql(checked)} ORDER BY time, customer_id",
+        f"{folded.query_sql if folded else _canonical_sql(checked)} ORDER BY time, customer_id{by_id}",
         results=folded.events if folded else None,
         repeated_lines=folded.repeated if folded else 0,
         warnings=(*warnings, *(_line_warnings(folded) if folded else ())),
