@@ -26,7 +26,18 @@ from tenure.core.progress import Progress, silent
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.fold import draw_customers
 from tenure.model.measure import row_log_loss
-from tenure.model.protocol import Choice, CrossFit, Examples, Flags, Matrix, Model, Vector, sigmoid
+from tenure.model.protocol import (
+    Choice,
+    Contributions,
+    CrossFit,
+    Examples,
+    Explanation,
+    Flags,
+    Matrix,
+    Model,
+    Vector,
+    sigmoid,
+)
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
 
 __all__ = ["LogisticFamily", "LogisticModel", "LogisticSettings", "Term"]
@@ -71,6 +82,8 @@ class Term:
         Added where the value is missing.
     is_category : bool
         Whether the column holds codes.
+    usual : float
+        What the column adds on average over the training rows.
     """
 
     name: str
@@ -80,6 +93,7 @@ class Term:
     weights: tuple[float, ...]
     missing: float
     is_category: bool
+    usual: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,12 +119,20 @@ class LogisticModel:
         encoded = self.means.apply(matrix)
         margin = np.full(len(matrix), self.intercept)
         for place, term in enumerate(self.terms):
-            _add(margin, term, encoded[:, place])
+            margin += _added(term, encoded[:, place])
         return margin
 
     def predict_proba(self, matrix: Matrix) -> Vector:
         """Probability of churn, float64 (rows,)."""
         return sigmoid(self.predict_margin(matrix))
+
+    def contributions(self, matrix: Matrix) -> Contributions:
+        """How far what each column adds lies from what it usually adds: Shapley values, exact where terms add up."""
+        encoded = self.means.apply(matrix)
+        values = np.empty(matrix.shape)
+        for place, term in enumerate(self.terms):
+            values[:, place] = _added(term, encoded[:, place]) - term.usual
+        return Contributions(values, np.full(len(matrix), self.intercept + sum(term.usual for term in self.terms)))
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.json`."""
@@ -140,6 +162,7 @@ class LogisticFamily:
     name: ClassVar[str] = "logistic"
     splits_on_categories: ClassVar[bool] = False
     gives_coefficients: ClassVar[bool] = True
+    explanation: ClassVar[Explanation] = "exact Shapley values (coefficients)"
     settings: LogisticSettings = LogisticSettings()
 
     def cross_fit(
@@ -157,8 +180,9 @@ class LogisticFamily:
         for number in range(folds):
             held_out = fold == number
             rest = examples.matrix[held_out]
-            models = self._path(examples.take(~held_out), self.settings.strengths, seed, threads)
-            margins[:, held_out] = np.stack([model.predict_margin(rest) for model in models])
+            training = examples.take(~held_out)
+            models = self._path(training, self.settings.strengths, seed, threads)
+            margins[:, held_out] = np.stack([model.predict_margin(rest) for model in models]) + training.prior_shift
             progress("cross-fit", (number + 1) / folds)
         probabilities = sigmoid(margins)
         losses = [float(row_log_loss(examples.label, probability).mean()) for probability in probabilities]
@@ -191,15 +215,19 @@ class LogisticFamily:
         if len(examples.label) > self.settings.most_rows:
             drawn = draw_customers(examples.group, examples.label, self.settings.most_rows, seed=seed)
             examples = examples.take(drawn)
-        means, matrix = learn_target_means(examples, seed=seed)
-        terms = [_study(examples, matrix[:, place], place) for place in range(matrix.shape[1])]
+        means, encoded = learn_target_means(examples, seed=seed)
+        training = means.encoded(examples, encoded).balanced(seed)
+        matrix = training.matrix
+        terms = [_study(training, matrix[:, place], place) for place in range(matrix.shape[1])]
         design = np.hstack([_columns(term, matrix[:, place]) for place, term in enumerate(terms)])
+        usual = design.mean(axis=0)
         solver = LogisticRegression(solver="newton-cholesky", max_iter=200, warm_start=True)
         models = []
         with threadpool_limits(threads, user_api="blas"):
             for strength in strengths:
-                solver.set_params(C=strength).fit(design, examples.label)
-                models.append(LogisticModel(float(solver.intercept_[0]), _weighed(terms, solver.coef_[0]), means))
+                solver.set_params(C=strength).fit(design, training.label, sample_weight=training.weight)
+                weighed = _weighed(terms, solver.coef_[0], usual)
+                models.append(LogisticModel(float(solver.intercept_[0]), weighed, means))
         return models
 
 
@@ -225,14 +253,14 @@ def _columns(term: Term, values: Values) -> Design:
     return columns if term.missing else columns[:, :-1]
 
 
-def _add(margin: Vector, term: Term, values: Values) -> None:
+def _added(term: Term, values: Values) -> Vector:
+    """What a column adds to the margin of each row."""
     missing = np.isnan(values)
     if term.is_category:
-        margin += np.append(term.weights, term.missing)[_codes(term, values, missing)]
-        return
-    margin += term.weights[0] * _standard(term, values, missing)
-    if term.missing:
-        margin[missing] += term.missing
+        return np.append(term.weights, term.missing)[_codes(term, values, missing)]
+    added = term.weights[0] * _standard(term, values, missing)
+    added[missing] += term.missing
+    return added
 
 
 def _codes(term: Term, values: Values, missing: Flags) -> npt.NDArray[np.int64]:
@@ -249,10 +277,14 @@ def _flattened(values: Values) -> Vector:
     return np.asarray(np.sign(exact) * np.log1p(np.abs(exact)), dtype=np.float64)
 
 
-def _weighed(terms: Sequence[Term], coefficients: Vector) -> tuple[Term, ...]:
-    remaining = iter(coefficients.tolist())
-    found = []
+def _weighed(terms: Sequence[Term], coefficients: Vector, usual: Vector) -> tuple[Term, ...]:
+    """The terms with their weights, and with what the mean of their columns makes of them."""
+    found, start = [], 0
     for term in terms:
-        weights = tuple(next(remaining) for _ in term.weights)
-        found.append(replace(term, weights=weights, missing=next(remaining) if term.missing else 0.0))
+        size = len(term.weights) + bool(term.missing)
+        weights, means = coefficients[start : start + size], usual[start : start + size]
+        start += size
+        missing = float(weights[-1]) if term.missing else 0.0
+        found.append(replace(term, weights=tuple(weights[: len(term.weights)].tolist()), missing=missing,
+                             usual=float(weights @ means)))  # fmt: skip
     return tuple(found)

@@ -29,13 +29,24 @@ from tenure.core.progress import Progress, silent
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.fold import draw_customers
 from tenure.model.measure import row_log_loss
-from tenure.model.protocol import Choice, CrossFit, Examples, Flags, Matrix, Model, Vector, sigmoid
+from tenure.model.protocol import (
+    Choice,
+    Contributions,
+    CrossFit,
+    Examples,
+    Explanation,
+    Flags,
+    Matrix,
+    Model,
+    Vector,
+    sigmoid,
+)
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
 
 __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
 
 FILE = "model.ubj"
-_Pair = tuple[xgb.DMatrix, xgb.DMatrix, Flags]  # training rows, held-out rows, and which rows those are
+_Pair = tuple[xgb.DMatrix, xgb.DMatrix, Flags, float]  # training rows, held-out rows, which those are, prior shift
 _MEANS = "target_means"
 
 
@@ -100,6 +111,14 @@ class XGBoostModel:
         """Probability of churn, float64 (rows,)."""
         return sigmoid(self.predict_margin(matrix))
 
+    def contributions(self, matrix: Matrix) -> Contributions:
+        """Exact Shapley values over the paths of the trees; a churn rate in place of a category stays its column's."""
+        if not len(matrix):
+            return Contributions(np.empty(matrix.shape), np.empty(0))
+        rows = xgb.DMatrix(self.means.apply(matrix), feature_types=self.booster.feature_types, enable_categorical=True)
+        found = self.booster.predict(rows, pred_contribs=True, validate_features=False).astype(np.float64)
+        return Contributions(found[:, :-1], found[:, -1])
+
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.ubj`."""
         self.booster.save_model(folder / FILE)
@@ -128,6 +147,7 @@ class XGBoostFamily:
     name: ClassVar[str] = "xgboost"
     splits_on_categories: ClassVar[bool] = True
     gives_coefficients: ClassVar[bool] = False
+    explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
     settings: XGBoostSettings = XGBoostSettings()
 
     def cross_fit(
@@ -158,7 +178,7 @@ class XGBoostFamily:
     ) -> Model:
         """Grow the chosen number of trees on all examples."""
         means, matrix = learn_target_means(examples, seed=seed)
-        training = _quantised(examples, matrix, self.settings.max_bin, threads)
+        training = _quantised(means.encoded(examples, matrix).balanced(seed), self.settings.max_bin, threads)
         parameters = self._parameters(int(choice["max_depth"]), seed, threads)
         parameters["num_parallel_tree"] = self.settings.parallel_trees
         booster, rounds = xgb.Booster(parameters, [training]), int(choice["rounds"])
@@ -189,8 +209,9 @@ class XGBoostFamily:
             told = _part(progress, place / len(depths), 1 / len(depths))
             rounds, boosters = self._race(pairs, self._parameters(depth, seed, threads), told)
             margin = np.empty(len(fold))
-            for booster, (_, held_out, rows) in zip(boosters, pairs, strict=True):
+            for booster, (_, held_out, rows, shift) in zip(boosters, pairs, strict=True):
                 margin[rows] = booster.predict(held_out, output_margin=True, iteration_range=(0, rounds))
+                margin[rows] += shift
             probability = sigmoid(margin)
             loss = float(row_log_loss(examples.label, probability).mean())
             found.append(CrossFit(probability, {"rounds": rounds, "max_depth": depth}, loss))
@@ -210,9 +231,15 @@ class XGBoostFamily:
             held_out = fold == number
             training, rest = examples.take(~held_out), examples.take(held_out)
             means, matrix = learn_target_means(training, seed=seed)
-            quantised = _quantised(training, matrix, self.settings.max_bin, threads)
-            judged = _quantised(rest, means.apply(rest.matrix), self.settings.max_bin, threads, quantised)
-            yield quantised, judged, held_out
+            balanced = means.encoded(training, matrix).balanced(seed)
+            quantised = _quantised(balanced, self.settings.max_bin, threads)
+            judged = means.encoded(rest, means.apply(rest.matrix))
+            yield (
+                quantised,
+                _quantised(judged, self.settings.max_bin, threads, quantised),
+                held_out,
+                training.prior_shift,
+            )
 
     def _race(
         self,
@@ -220,13 +247,13 @@ class XGBoostFamily:
         parameters: dict[str, Any],
         progress: Progress,
     ) -> tuple[int, list[xgb.Booster]]:
-        boosters = [xgb.Booster(parameters, [training, held_out]) for training, held_out, _ in pairs]
+        boosters = [xgb.Booster(parameters, [training, held_out]) for training, held_out, *_ in pairs]
         best_loss, best_rounds = np.inf, 1
         for number in range(self.settings.most_rounds):
             loss = 0.0
-            for booster, (training, held_out, rows) in zip(boosters, pairs, strict=True):
+            for booster, (training, held_out, _, shift) in zip(boosters, pairs, strict=True):
                 booster.update(training, number)
-                loss += float(booster.eval(held_out).rpartition(":")[2]) * rows.sum()
+                loss += _summed_loss(booster, held_out, shift)
             if loss < best_loss:
                 best_loss, best_rounds = loss, number + 1
             elif number + 1 - best_rounds >= self.settings.patience:
@@ -241,13 +268,18 @@ def _part(progress: Progress, start: float, width: float) -> Progress:
     return lambda stage, done: progress(stage, start + width * done)
 
 
-def _quantised(
-    examples: Examples, matrix: Matrix, max_bin: int, threads: int | None, like: xgb.DMatrix | None = None
-) -> xgb.DMatrix:
+def _summed_loss(booster: xgb.Booster, held_out: xgb.DMatrix, shift: float) -> float:
+    """Log loss of the held-out rows, in nats, after prior correction."""
+    margin = booster.predict(held_out, output_margin=True).astype(np.float64) + shift
+    return float(np.logaddexp(0.0, np.where(held_out.get_label() > 0, -margin, margin)).sum())
+
+
+def _quantised(examples: Examples, max_bin: int, threads: int | None, like: xgb.DMatrix | None = None) -> xgb.DMatrix:
     types = ["c" if 0 < column.categories <= FEW + 1 else "q" for column in examples.columns]
     return xgb.QuantileDMatrix(
-        matrix,
+        examples.matrix,
         examples.label,
+        weight=examples.weight,
         feature_types=types,
         enable_categorical=True,
         max_bin=max_bin,

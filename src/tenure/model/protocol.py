@@ -11,6 +11,15 @@ How a family is trained
 its customers, and what has to be chosen (boosting rounds, regularisation) is chosen by the log loss of those
 predictions. It returns both. `fit` then trains on the whole block with what was chosen. So nothing is given up to a
 holdout, and calibration finds predictions of the training block that are honest.
+
+Rows that are weighted or resampled
+-----------------------------------
+Examples may carry a `rebalance`: how churners and stayers are to be evened out before anything is learned. It is a
+description, not a deed. A family splits first and calls `balanced` on the rows that it is about to learn from, never on
+rows that it predicts; the rows that `balanced` gives refuse to be split again. So a copy or a blend of a row can never
+lie on both sides of a split. A model that learned from balanced rows takes churn for more common than it is; the family
+adds `prior_shift` of its training rows to held-out margins before it judges them, for otherwise the best number of
+rounds would be the one that has not yet learned the wrong base rate.
 """
 
 from __future__ import annotations
@@ -18,19 +27,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tenure.core.progress import Progress, silent
 
-__all__ = ["Choice", "Column", "CrossFit", "Examples", "Family", "Flags", "Matrix", "Model", "Vector", "sigmoid"]
+__all__ = [
+    "Choice",
+    "Column",
+    "Contributions",
+    "CrossFit",
+    "Examples",
+    "Explanation",
+    "Family",
+    "Flags",
+    "Matrix",
+    "Model",
+    "Rebalance",
+    "Vector",
+    "sigmoid",
+]
 
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Choice = Mapping[str, float]
+Explanation = Literal[
+    "exact Shapley values (tree paths)",
+    "exact Shapley values (coefficients)",
+    "sampled Shapley values (background rows)",
+]
+"""How a family's contributions are found: exactly, or by asking the model about mixtures of rows."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +89,16 @@ class Column:
         return self.categories > 0
 
 
+class Rebalance(Protocol):
+    """How churners and stayers are evened out before anything is learned. Immutable."""
+
+    def prior_shift(self, label: Flags) -> float:
+        """Log odds to add to a margin that was learned from the balanced rows, so that it speaks of the given ones."""
+
+    def apply(self, examples: Examples, seed: int) -> Examples:
+        """The rows to learn from: weighted, left out or added to."""
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Rows to learn from.
@@ -74,6 +113,12 @@ class Examples:
         The customer behind each row, 0 to `customers - 1`.
     columns : tuple of Column
         What the matrix holds.
+    weight : float64 array (rows,), optional
+        How much each row counts; without it all count the same. Every family honours it.
+    rebalance : Rebalance, optional
+        What `balanced` shall do.
+    is_balanced : bool
+        Whether these rows came from `balanced`: they are for learning from and cannot be split.
 
     Examples
     --------
@@ -86,13 +131,39 @@ class Examples:
     label: Flags
     group: npt.NDArray[np.int64]
     columns: tuple[Column, ...]
+    weight: Vector | None = None
+    rebalance: Rebalance | None = None
+    is_balanced: bool = False
+
+    @property
+    def prior_shift(self) -> float:
+        """Log odds to add to a margin learned from `balanced`, so that it speaks of these rows; 0 without rebalance."""
+        return 0.0 if self.rebalance is None else self.rebalance.prior_shift(self.label)
+
+    def balanced(self, seed: int) -> Examples:
+        """The rows to learn from, with `rebalance` done; call it last, on rows that are not split any further.
+
+        Examples
+        --------
+        >>> rows = Examples(np.zeros((1, 1), np.float32), np.array([True]), np.array([0]), (Column("x"),))
+        >>> rows.balanced(seed=0).take(np.array([True]))
+        Traceback (most recent call last):
+        RuntimeError: Balanced rows must not be split: a blend of two rows could lie on both sides. Split first.
+        """
+        drawn = self if self.rebalance is None else self.rebalance.apply(self, seed)
+        return replace(drawn, rebalance=None, is_balanced=True)
 
     def take(self, rows: Flags) -> Self:
         """The rows that a mask marks; the matrix stays column-major."""
+        if self.is_balanced:
+            raise RuntimeError(
+                "Balanced rows must not be split: a blend of two rows could lie on both sides. Split first."
+            )
         matrix = np.empty((int(rows.sum()), self.matrix.shape[1]), dtype=np.float32, order="F")
         for index in range(self.matrix.shape[1]):  # column by column: no second copy of the matrix in between
             matrix[:, index] = self.matrix[rows, index]
-        return replace(self, matrix=matrix, label=self.label[rows], group=self.group[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        return replace(self, matrix=matrix, label=self.label[rows], group=self.group[rows], weight=weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +173,8 @@ class CrossFit:
     Parameters
     ----------
     probability : float64 array (rows,)
-        Of each row, by the model of a fold whose training never saw the row's customer.
+        Of each row, by the model of a fold whose training never saw the row's customer; where that training was
+        rebalanced, moved by its `prior_shift`.
     choice : mapping of str to float
         For example `{"rounds": 143.0}` or `{"C": 0.1}`.
     log_loss : float
@@ -114,6 +186,33 @@ class CrossFit:
     log_loss: float
 
 
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """What every column adds to the margin of every row: Shapley values (Lundberg and Lee 2017), in log odds.
+
+    Parameters
+    ----------
+    values : float64 array (rows, columns)
+        In the order of `encoder.layout`. Positive speaks for leaving.
+    base : float64 array (rows,)
+        Margin of the usual row, before anything is known of this one. `base + values.sum(axis=1)` is the row's margin,
+        to the precision of float32.
+
+    Examples
+    --------
+    >>> Contributions(np.array([[0.5, -1.0]]), np.array([-2.0])).margin
+    array([-2.5])
+    """
+
+    values: Vector
+    base: Vector
+
+    @property
+    def margin(self) -> Vector:
+        """Log odds of churn that the contributions add up to, float64 (rows,)."""
+        return np.asarray(self.base + self.values.sum(axis=1), dtype=np.float64)
+
+
 class Model(Protocol):
     """A trained model. It is immutable and may be called from several threads at once."""
 
@@ -122,6 +221,9 @@ class Model(Protocol):
 
     def predict_proba(self, matrix: Matrix) -> Vector:
         """Probability of churn of each row, in [0, 1], before calibration."""
+
+    def contributions(self, matrix: Matrix) -> Contributions:
+        """What each column adds to each row's margin, before calibration."""
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write the model into a folder and give the names of the files written."""
@@ -135,6 +237,8 @@ class Family(Protocol):
     """Whether codes are used as categories directly; otherwise the family expands them itself."""
     gives_coefficients: ClassVar[bool]
     """Whether the model has a coefficient per column that explains it."""
+    explanation: ClassVar[Explanation]
+    """How its models find their contributions."""
 
     def cross_fit(self, examples: Examples, fold: npt.NDArray[np.int64], *, seed: int, threads: int | None = None,
                   progress: Progress = silent) -> CrossFit:  # fmt: skip

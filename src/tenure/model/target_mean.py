@@ -13,7 +13,7 @@ well.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,18 @@ class TargetMeans:
         for column, rates in zip(self.columns, self.rates, strict=True):
             _put(encoded, column, np.array(rates), np.ones(len(matrix), dtype=np.bool_))
         return encoded
+
+    def encoded(self, examples: Examples, matrix: Matrix) -> Examples:
+        """The examples with a matrix in which rates stand in place of codes: those columns are numbers now.
+
+        A family calls it before `Examples.balanced`: rates are learned from the customers there are, and rows may be
+        blended in a column of rates but not in one of codes.
+        """
+        columns = tuple(
+            replace(column, categories=0) if place in self.columns else column
+            for place, column in enumerate(examples.columns)
+        )
+        return replace(examples, matrix=matrix, columns=columns)
 
 
 def learn_target_means(examples: Examples, *, seed: int) -> tuple[TargetMeans, Matrix]:
