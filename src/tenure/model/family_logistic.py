@@ -163,7 +163,6 @@ class LogisticFamily:
     splits_on_categories: ClassVar[bool] = False
     gives_coefficients: ClassVar[bool] = True
     explanation: ClassVar[Explanation] = "exact Shapley values (coefficients)"
-    explanation: ClassVar[Explanation] = "exact Shapley values (coefficients)"
     settings: LogisticSettings = LogisticSettings()
 
     def cross_fit(
@@ -221,8 +220,7 @@ class LogisticFamily:
         matrix = training.matrix
         terms = [_study(training, matrix[:, place], place) for place in range(matrix.shape[1])]
         design = np.hstack([_columns(term, matrix[:, place]) for place, term in enumerate(terms)])
-        usual = design.mean(axis=0)
-        usual = design.mean(axis=0)
+        usual = np.average(design, axis=0, weights=training.weight)
         solver = LogisticRegression(solver="newton-cholesky", max_iter=200, warm_start=True)
         models = []
         with threadpool_limits(threads, user_api="blas"):

@@ -148,7 +148,6 @@ class XGBoostFamily:
     splits_on_categories: ClassVar[bool] = True
     gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
-    explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
     settings: XGBoostSettings = XGBoostSettings()
 
     def cross_fit(

@@ -60,12 +60,6 @@ Explanation = Literal[
     "sampled Shapley values (background rows)",
 ]
 """How a family's contributions are found: exactly, or by asking the model about mixtures of rows."""
-Explanation = Literal[
-    "exact Shapley values (tree paths)",
-    "exact Shapley values (coefficients)",
-    "sampled Shapley values (background rows)",
-]
-"""How a family's contributions are found: exactly, or by asking the model about mixtures of rows."""
 
 
 @dataclass(frozen=True)
@@ -219,33 +213,6 @@ class Contributions:
         return np.asarray(self.base + self.values.sum(axis=1), dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class Contributions:
-    """What every column adds to the margin of every row: Shapley values (Lundberg and Lee 2017), in log odds.
-
-    Parameters
-    ----------
-    values : float64 array (rows, columns)
-        In the order of `encoder.layout`. Positive speaks for leaving.
-    base : float64 array (rows,)
-        Margin of the usual row, before anything is known of this one. `base + values.sum(axis=1)` is the row's margin,
-        to the precision of float32.
-
-    Examples
-    --------
-    >>> Contributions(np.array([[0.5, -1.0]]), np.array([-2.0])).margin
-    array([-2.5])
-    """
-
-    values: Vector
-    base: Vector
-
-    @property
-    def margin(self) -> Vector:
-        """Log odds of churn that the contributions add up to, float64 (rows,)."""
-        return np.asarray(self.base + self.values.sum(axis=1), dtype=np.float64)
-
-
 class Model(Protocol):
     """A trained model. It is immutable and may be called from several threads at once."""
 
@@ -270,8 +237,6 @@ class Family(Protocol):
     """Whether codes are used as categories directly; otherwise the family expands them itself."""
     gives_coefficients: ClassVar[bool]
     """Whether the model has a coefficient per column that explains it."""
-    explanation: ClassVar[Explanation]
-    """How its models find their contributions."""
     explanation: ClassVar[Explanation]
     """How its models find their contributions."""
 
