@@ -32,7 +32,7 @@ from tenure.model.frame import Frame
 from tenure.model.protocol import Choice, Examples, Family, Flags, Matrix, Model, Vector
 from tenure.model.split import Split
 
-__all__ = ["LEAST", "Trained", "train"]
+__all__ = ["LEAST", "Trained", "learn", "train"]
 
 LEAST = 10
 MANY_ROWS = 20_000
@@ -160,6 +160,49 @@ def train(
     return replace(trained[0], fallback=trained[1]) if len(trained) > 1 else trained[0]
 
 
+def learn(frame: Frame, settings: ModelSettings, *, threads: int | None = None, progress: Progress = silent) -> Trained:
+    """Train the family on every row there is, with calibration cross-fitted; judging it takes other rows.
+
+    Parameters
+    ----------
+    frame : Frame
+        Labelled rows; the fallback of the settings plays no part.
+    settings, threads, progress
+        As for `train`.
+
+    Raises
+    ------
+    HistoryError
+        Fewer than two customers were lost or fewer than two stayed, or no column varies.
+    InputError
+        A feature holds infinite values.
+    ConfigError
+        The family is unknown.
+
+    Examples
+    --------
+    >>> visits = np.arange(100) % 20
+    >>> frame = Frame.of(np.arange(100), visits < 6, pa.table({"visits": visits}))
+    >>> learn(frame, ModelSettings(family="logistic"), threads=1).predict(
+    ...     pa.table({"visits": [0, 19]})
+    ... ).round().tolist()
+    [1.0, 0.0]
+    """
+    family = find_family(settings.family)
+    group = frame.group()
+    _check_enough(frame.label, group, least=2)
+    encoder = Encoder.fit(frame.features)
+    examples = Examples(encoder.transform(frame.features), frame.label, group, encoder.layout)
+    fold = customer_folds(group, frame.label, folds=_folds(frame.label, group), seed=settings.seed)
+    return _train_family(family, _Ready(encoder, examples, fold, None), settings, threads, progress)
+
+
+def _folds(label: Flags, group: npt.NDArray[np.int64]) -> int:
+    """As many folds as pay, and never so many that one of them has no customer of a kind."""
+    usual = 3 if len(label) > MANY_ROWS else 5
+    return min(usual, len(np.unique(group[label])), len(np.unique(group[~label])))
+
+
 def _prepare(frame: Frame, split: Split, seed: int) -> _Ready:
     blocks = split.blocks(frame)
     training = frame.take(blocks.train)
@@ -168,7 +211,7 @@ def _prepare(frame: Frame, split: Split, seed: int) -> _Ready:
     check_both_kinds(frame.label[blocks.test], "the test block")
     encoder = Encoder.fit(training.features)
     examples = Examples(encoder.transform(training.features), training.label, group, encoder.layout)
-    fold = customer_folds(group, training.label, folds=3 if training.rows > MANY_ROWS else 5, seed=seed)
+    fold = customer_folds(group, training.label, folds=_folds(training.label, group), seed=seed)
     if not blocks.calibrate.any():
         return _Ready(encoder, examples, fold, None)
     later = frame.take(blocks.calibrate)
@@ -209,14 +252,14 @@ def _train_family(
     )
 
 
-def _check_enough(label: Flags, group: npt.NDArray[np.int64]) -> None:
+def _check_enough(label: Flags, group: npt.NDArray[np.int64], least: int = LEAST) -> None:
     check_both_kinds(label, "the training block")
     lost, kept = len(np.unique(group[label])), len(np.unique(group[~label]))
-    if min(lost, kept) < LEAST:
+    if min(lost, kept) < least:
         fewer, number = ("were lost", lost) if lost < kept else ("stayed", kept)
         raise HistoryError(
             f"In the training block {number} customers {fewer} ({int(label.sum())} of {len(label)} rows are churners); "
-            f"at least {LEAST} are needed to learn anything that lasts.",
+            f"at least {least} are needed to learn anything that lasts.",
             hint="Bring a longer log or more customers, or change [churn] horizon or active.",
             rows=len(label),
             lost_customers=lost,

@@ -20,7 +20,7 @@ from tenure.core.errors import InputError
 from tenure.source.engine import quote_identifier
 from tenure.source.protocol import Relation, refuse_duplicates
 
-__all__ = ["TableSource", "open_table"]
+__all__ = ["TableSource", "open_table", "to_arrow"]
 
 _numbers = itertools.count()
 
@@ -64,7 +64,7 @@ def open_table(engine: duckdb.DuckDBPyConnection, name: str, table: object) -> T
     ...     open_table(engine, "orders", frame).table.to_pylist()
     [{'id': 'a', 'amount': 1.5}, {'id': None, 'amount': None}]
     """
-    arrow = _to_arrow(name, table)
+    arrow = to_arrow(name, table)
     refuse_duplicates(f"The table {name!r}", arrow.column_names)
     view = f"table_{next(_numbers)}"
     engine.register(view, arrow)
@@ -72,7 +72,26 @@ def open_table(engine: duckdb.DuckDBPyConnection, name: str, table: object) -> T
     return TableSource(f"table {name!r}", arrow, view, {row[0]: row[1] for row in described}, {})
 
 
-def _to_arrow(name: str, table: object) -> pa.Table:
+def to_arrow(name: str, table: object) -> pa.Table:
+    """Give an Arrow table with the columns of a data frame.
+
+    Parameters
+    ----------
+    name : str
+        How messages call it.
+    table : object
+        A pyarrow table, a pandas or polars data frame, or any object with `__arrow_c_stream__`.
+
+    Raises
+    ------
+    InputError
+        It is no table, or two of its columns share a name.
+
+    Examples
+    --------
+    >>> to_arrow("orders", pd.DataFrame({"amount": [1.5, float("nan")]}))["amount"].to_pylist()
+    [1.5, None]
+    """
     if isinstance(table, pd.DataFrame):
         refuse_duplicates(f"The table {name!r}", [str(column) for column in table.columns])
         return _from_pandas(table)
