@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from tenure.core.time import fixed_clock, parse_duration, parse_instant
     from tenure.features.declare import Feature, FeatureSet
+    from tenure.model.classifier import ChurnClassifier
     from tenure.model.evaluate import Estimate, Judgement
     from tenure.score.run import ScoreSummary
     from tenure.source.simulate import SimulationSpec, simulate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ArtifactError": "tenure.core.errors",
     "AuditError": "tenure.core.errors",
+    "ChurnClassifier": "tenure.model.classifier",
     "ConfigError": "tenure.core.errors",
     "ContractError": "tenure.core.errors",
     "Estimate": "tenure.model.evaluate",
@@ -59,6 +61,7 @@ _HOME = {
 __all__ = [
     "ArtifactError",
     "AuditError",
+    "ChurnClassifier",
     "ConfigError",
     "ContractError",
     "Estimate",
