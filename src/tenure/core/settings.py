@@ -206,14 +206,48 @@ class FeatureSettings(Section):
 class ModelSettings(Section):
     """Which model is trained, and how."""
 
-    family: str = Field("xgboost", description="model family: xgboost or logistic")
+    family: str = Field(
+        "xgboost",
+        description="model family: xgboost, logistic, forest, neural, catboost, lightgbm, ensemble, chain, "
+        "or auto for the one with the lowest log loss",
+    )
     fallback: str | None = Field(
-        "logistic", description="second family, trained and judged beside the first; none: omit"
+        "logistic", description="second family, trained, judged and kept beside the first; none: omit"
+    )
+    members: tuple[str, ...] = Field(
+        (), description="families of an ensemble or a chain, in their order, or those that auto compares"
+    )
+    weights: Literal["learned"] | tuple[float, ...] = Field(
+        (), description='weights of an ensemble, one per member, or "learned"; default: 0.7 for the first, 0.3 shared'
+    )
+    budget_seconds: float = Field(
+        0.05, gt=0, description="how long a model may take to answer somebody who waits before the next one is asked"
+    )
+    imbalance: Literal["none", "weights", "undersample", "smote"] = Field(
+        "none", description="how churners and stayers are evened out in learning; probabilities are corrected for it"
+    )
+    churner_weight: float | None = Field(
+        None, gt=0, description="with weights: how much a churner counts where a stayer counts 1; omit to balance"
+    )
+    minority_ratio: float | None = Field(
+        None, gt=0, le=1, description="with undersample or smote: rows of the smaller class per row of the larger; 1"
     )
     calibrate: Literal["auto", "none", "sigmoid", "isotonic"] = Field(
         "auto", description="calibration: auto keeps it only where it lowers out-of-fold log loss"
     )
     seed: int = Field(0, ge=0, description="seed of everything random in training")
+
+    @model_validator(mode="after")
+    def _possible_weights(self) -> Self:
+        given = self.weights
+        if given == "learned" or not given:
+            return self
+        members = len(self.members) or 2
+        if len(given) != members:
+            raise ValueError(f"weights gives {len(given)} numbers for {members} members: give one for each")
+        if min(given) <= 0:
+            raise ValueError(f"weights must be above 0, not {min(given):g}: leave a member out instead")
+        return self
 
 
 class ValueSettings(Section):

@@ -5,8 +5,10 @@ nothing of the test block is looked at but whether it can be judged; whatever is
 calibration) is learned inside the block that owns it.
 
 The order: freeze the encoder on the training rows; cross-fit over customers, which chooses rounds, depth or penalty and
-predicts every training row by a model that never saw its customer; fit on the whole block; calibrate on the calibration
-block where there is one, else on the cross-fitted predictions.
+predicts every training row by a model that never saw its customer; fit on the whole block; correct for the prior where
+the rows were rebalanced; calibrate on the calibration block where there is one, else on the cross-fitted predictions.
+Rebalancing is no step of its own: the examples only carry the wish, and a family fulfils it in each fold's training
+rows (`tenure.model.protocol`).
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ import pyarrow as pa
 from tenure.core.errors import HistoryError
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import ModelSettings
-from tenure.model.calibrate import Calibration, choose_calibration
+from tenure.model.calibrate import Calibration, choose_calibration, correct_prior
 from tenure.model.encode import Encoder
 from tenure.model.evaluate import check_both_kinds
 from tenure.model.families import find_family
 from tenure.model.fold import customer_folds
 from tenure.model.frame import Frame
+from tenure.model.imbalance import find_rebalance
 from tenure.model.protocol import Choice, Examples, Family, Flags, Matrix, Model, Vector
 from tenure.model.split import Split
 
@@ -59,7 +62,8 @@ class Trained:
     calibrated_on : {"cross-fitted training rows", "calibration block"}
         Where calibration was learned.
     out_of_fold : float64 array (training rows,)
-        Uncalibrated probability of each training row by a model that never saw its customer.
+        Probability of each training row by a model that never saw its customer: after prior correction, before
+        calibration.
     rows, churners, customers : int
         Of the training block.
     seconds : float
@@ -155,7 +159,7 @@ def train(
     """
     names = dict.fromkeys(filter(None, (settings.family, settings.fallback)))
     families = [find_family(name) for name in names]
-    ready = _prepare(frame, split, settings.seed)
+    ready = _prepare(frame, split, settings)
     trained = [_train_family(family, ready, settings, threads, progress) for family in families]
     return replace(trained[0], fallback=trained[1]) if len(trained) > 1 else trained[0]
 
@@ -203,15 +207,17 @@ def _folds(label: Flags, group: npt.NDArray[np.int64]) -> int:
     return min(usual, len(np.unique(group[label])), len(np.unique(group[~label])))
 
 
-def _prepare(frame: Frame, split: Split, seed: int) -> _Ready:
+def _prepare(frame: Frame, split: Split, settings: ModelSettings) -> _Ready:
     blocks = split.blocks(frame)
     training = frame.take(blocks.train)
     group = training.group()
     _check_enough(training.label, group)
     check_both_kinds(frame.label[blocks.test], "the test block")
     encoder = Encoder.fit(training.features)
-    examples = Examples(encoder.transform(training.features), training.label, group, encoder.layout)
-    fold = customer_folds(group, training.label, folds=_folds(training.label, group), seed=seed)
+    examples = Examples(
+        encoder.transform(training.features), training.label, group, encoder.layout, rebalance=find_rebalance(settings)
+    )
+    fold = customer_folds(group, training.label, folds=_folds(training.label, group), seed=settings.seed)
     if not blocks.calibrate.any():
         return _Ready(encoder, examples, fold, None)
     later = frame.take(blocks.calibrate)
@@ -224,6 +230,7 @@ def _train_family(
 ) -> Trained:
     began = time.perf_counter()
     examples, seed = ready.examples, settings.seed
+    prior = examples.prior_shift
 
     def told(stage: str, done: float) -> None:
         progress(f"train {family.name}", 0.8 * done if stage == "cross-fit" else 0.8 + 0.2 * done)
@@ -234,8 +241,8 @@ def _train_family(
         judged = (crossed.probability, examples.label, examples.group)
     else:
         matrix, label, group = ready.apart
-        judged = (model.predict_proba(matrix), label, group)
-    chosen = choose_calibration(settings.calibrate, *judged, seed=seed)
+        judged = (correct_prior(model.predict_proba(matrix), prior), label, group)
+    chosen = choose_calibration(settings.calibrate, *judged, seed=seed, prior=prior)
     return Trained(
         family=family.name,
         encoder=ready.encoder,

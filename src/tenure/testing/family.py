@@ -9,19 +9,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tenure.model.fold import customer_folds
+from tenure.model.imbalance import ClassWeights
 from tenure.model.measure import row_log_loss
-from tenure.model.protocol import Column, Examples, Family, Model, sigmoid
+from tenure.model.protocol import Column, Examples, Family, Flags, Model, sigmoid
 from tenure.model.ranking import rank
 
 __all__ = ["CHECKS", "check_family", "family_examples"]
 
-SAFE_SUFFIXES = {".json", ".ubj", ".onnx", ".safetensors"}
+SAFE_SUFFIXES = {".json", ".ubj", ".onnx", ".safetensors", ".txt"}
 SHOPS = 30
 
 
@@ -124,7 +126,8 @@ def check_round_trip(make: Callable[[], Family]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         names = model.save(folder)
-        _require(sorted(names) == sorted(path.name for path in folder.iterdir()), "does not name the files it writes")
+        written = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        _require(sorted(names) == sorted(written), "does not name the files it writes")
         suffixes = {Path(file).suffix for file in names}
         _require(
             suffixes <= SAFE_SUFFIXES, f"writes {sorted(suffixes - SAFE_SUFFIXES)}; safe are {sorted(SAFE_SUFFIXES)}"
@@ -148,6 +151,46 @@ def check_held_out(make: Callable[[], Family]) -> None:
     _require(0.4 < area < 0.6, f"ranks held-out coin tosses with a ROC AUC of {area:.3f}: it has seen them")
     loss = float(row_log_loss(blind.label, crossed.probability).mean())
     _require(abs(loss - crossed.log_loss) < 1e-12, "reports another log loss than that of its predictions")
+
+
+def check_rebalances_inside_folds(make: Callable[[], Family]) -> None:
+    """Rows are weighted or resampled only in what a fold learns from, and held-out predictions are moved back."""
+    examples = family_examples()
+    fold, witness = _folds(examples), _Witness()
+    make().cross_fit(replace(examples, rebalance=witness), fold, seed=0, threads=1)
+    learned = [set(fold[np.isin(examples.group, seen)].tolist()) for seen in witness.seen]
+    _require(bool(learned) and all(len(folds) == 2 for folds in learned), "rebalances rows that it then predicts")
+    crossed = make().cross_fit(replace(examples, rebalance=ClassWeights(6.0)), fold, seed=0, threads=1)
+    ratio = examples.label.sum() / crossed.probability.sum()
+    _require(0.8 < ratio < 1.25, f"learned from weighted rows and found {ratio:.2f} times the churners it expected")
+
+
+def check_weights(make: Callable[[], Family]) -> None:
+    """A model that learned from heavier churners takes churn for more common, by about as much."""
+    examples = family_examples()
+    plain = make().cross_fit(examples, _folds(examples), seed=0, threads=1)
+    found = [
+        np.median(make().fit(given, plain.choice, seed=0, threads=1).predict_margin(examples.matrix))
+        for given in (examples, replace(examples, rebalance=ClassWeights(6.0)))
+    ]
+    moved = float(found[1] - found[0])
+    _require(
+        1.0 < moved < 3.0, f"moves its margins by {moved:.2f} where churners weigh six times as much: log 6 is 1.79"
+    )
+
+
+@dataclass(frozen=True)
+class _Witness:
+    """A rebalancing that changes nothing and remembers whose rows it was given."""
+
+    seen: list[list[int]] = field(default_factory=list)
+
+    def prior_shift(self, label: Flags) -> float:  # noqa: ARG002 - nothing is moved
+        return 0.0
+
+    def apply(self, examples: Examples, seed: int) -> Examples:  # noqa: ARG002 - nothing is drawn
+        self.seen.append(np.unique(examples.group).tolist())
+        return examples
 
 
 def check_threads(make: Callable[[], Family]) -> None:
@@ -182,6 +225,8 @@ CHECKS: Sequence[Callable[[Callable[[], Family]], None]] = (
     check_reproducible,
     check_round_trip,
     check_held_out,
+    check_rebalances_inside_folds,
+    check_weights,
     check_threads,
     check_progress,
 )

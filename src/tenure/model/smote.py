@@ -1,0 +1,122 @@
+"""Blends of neighbouring rows, through imbalanced-learn, with gaps and categories as they occur.
+
+Enters: a matrix with codes and gaps. Leaves: synthetic rows of the same columns. Invariant: a number of a blend lies
+between two of its class; a code, and whether a value is missing, is one that its neighbours have; the given matrix
+stays as it was.
+
+SMOTE needs distances, and so numbers without gaps on one scale. Numbers are standardised within their class; a missing
+one takes the mean and tells that it is missing in a column of its own, which is voted on as categories are (SMOTE-NC).
+A number, a gap or a code that no neighbour has cannot come out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from tenure.core.errors import InputError
+from tenure.core.extras import require
+from tenure.model.protocol import Column, Flags, Matrix, Vector
+
+__all__ = ["NEIGHBOURS", "blend"]
+
+NEIGHBOURS = 5
+MOST_BYTES = 4 * 2**30
+
+
+def blend(matrix: Matrix, rows: Flags, columns: tuple[Column, ...], count: int, seed: int) -> Matrix:
+    """Make rows like the marked ones.
+
+    With six marked rows or fewer, each has all the others for neighbours; a single one is repeated.
+
+    Parameters
+    ----------
+    matrix : float32 array (rows, columns)
+        Numbers, codes, NaN for missing.
+    rows : bool array (rows,)
+        The class to add to; at least one row.
+    columns : tuple of Column
+        What the matrix holds.
+    count : int
+        How many rows to make.
+    seed : int
+        Of the neighbours chosen and of how far a blend lies between two of them.
+
+    Raises
+    ------
+    InputError
+        The neighbours of all blends would not fit into four gigabytes.
+    MissingExtraError
+        imbalanced-learn is not installed.
+
+    Examples
+    --------
+    >>> matrix = np.array([[1, 0], [3, 0], [100, 1]], np.float32)
+    >>> columns = (Column("visits"), Column("plan", categories=2))
+    >>> made = blend(matrix, np.array([True, True, False]), columns, count=4, seed=0)
+    >>> made.shape, bool(((made[:, 0] >= 1) & (made[:, 0] <= 3)).all()), made[:, 1].tolist()
+    ((4, 2), True, [0.0, 0.0, 0.0, 0.0])
+    """
+    own = matrix[rows]
+    if len(own) == 1:
+        return np.asarray(np.repeat(own, count, axis=0), dtype=np.float32)
+    is_category = np.array([column.is_category for column in columns])
+    missing = np.isnan(own)
+    gaps = missing.any(axis=0) & ~is_category
+    codes = np.where(missing, -1, own)[:, is_category]
+    center, scale = _moments(own[:, ~is_category])
+    numbers = len(center)
+    design = np.hstack([np.nan_to_num((own[:, ~is_category] - center) / scale), codes, missing[:, gaps]])
+    _check_memory(design, numbers, count)
+    made = _sample(design, numbers, count, seed)
+    found = np.empty((count, len(columns)), dtype=np.float32)
+    found[:, ~is_category] = made[:, :numbers] * scale + center
+    code = made[:, numbers : numbers + codes.shape[1]]
+    found[:, is_category] = np.where(code < 0, np.nan, code)
+    found[:, gaps] = np.where(made[:, numbers + codes.shape[1] :] > 0, np.nan, found[:, gaps])
+    return found
+
+
+def _sample(design: Vector, numbers: int, count: int, seed: int) -> Vector:
+    """The synthetic rows alone; one stranger stands for the other class, which plays no part."""
+    rows = np.vstack([design, design[:1]])
+    label = np.append(np.ones(len(design), dtype=np.int64), 0)
+    chosen: dict[str, Any] = {
+        "sampling_strategy": {1: len(design) + count},
+        "k_neighbors": min(NEIGHBOURS, len(design) - 1),
+        "random_state": seed,
+    }
+    voted = list(range(numbers, design.shape[1]))
+    library = require("imblearn.over_sampling")
+    if not voted:
+        sampler = library.SMOTE(**chosen)
+    elif not numbers:
+        sampler = library.SMOTEN(**chosen)
+    else:
+        sampler = library.SMOTENC(voted, **chosen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # imbalanced-learn speaks to scikit-learn of earlier names
+        made, _ = sampler.fit_resample(rows, label)
+    return np.asarray(made[len(rows) :], dtype=np.float64)
+
+
+def _moments(values: Matrix) -> tuple[Vector, Vector]:
+    """Mean and standard deviation of each column's known values."""
+    known, exact = ~np.isnan(values), np.nan_to_num(values.astype(np.float64))
+    counts = np.maximum(known.sum(axis=0), 1)
+    center = exact.sum(axis=0) / counts
+    spread = np.sqrt((np.where(known, exact - center, 0.0) ** 2).sum(axis=0) / counts)
+    return center, np.where(spread > 0, spread, 1.0)
+
+
+def _check_memory(design: Vector, numbers: int, count: int) -> None:
+    width = numbers + sum(len(np.unique(design[:, place])) for place in range(numbers, design.shape[1]))
+    needed = 8 * count * NEIGHBOURS * width
+    if needed > MOST_BYTES:
+        raise InputError(
+            f"SMOTE would hold the neighbours of {count:,} blended rows in {needed / 2**30:.0f} GiB of memory.",
+            hint='Lower [model] minority_ratio, or set imbalance = "weights" or "undersample".',
+            blends=count,
+        )
