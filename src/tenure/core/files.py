@@ -100,7 +100,9 @@ def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         for path in sorted(temporary.rglob("*")):
-            if path.is_file():
+            if path.is_dir():
+                sync_folder(path)
+            else:
                 _sync_file(path)
         _put_in_place(temporary, target, replace=replace)
         sync_folder(target.parent)

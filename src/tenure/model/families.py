@@ -2,23 +2,80 @@
 
 Enters: the name in `[model] family` or in a version's manifest. Leaves: the family. Adding one means a file
 `family_….py` with the names of `tenure.model.protocol`, and a line here; the conformance suite finds it by itself.
+
+Some families need a package that a base install does not have, and say so before any work begins (`require_family`).
+Ensembles and chains consist of other families; a member is never one of those two itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tenure.core.errors import ConfigError, did_you_mean
+from tenure.core.extras import is_installed, require
+from tenure.core.settings import ModelSettings
+from tenure.model.family_chain import ChainFamily
+from tenure.model.family_ensemble import EnsembleFamily
+from tenure.model.family_forest import ForestFamily
 from tenure.model.family_logistic import LogisticFamily
 from tenure.model.family_xgboost import XGBoostFamily
 from tenure.model.protocol import Family
 
-__all__ = ["FAMILIES", "find_family"]
+__all__ = [
+    "AUTO",
+    "FAMILIES",
+    "NEEDS",
+    "candidates",
+    "find_family",
+    "find_member",
+    "installed_families",
+    "require_family",
+    "settled_family",
+]
 
-FAMILIES: Mapping[str, Callable[[], Family]] = {
+AUTO = "auto"
+
+
+def find_member(name: str) -> Family:
+    """Give a family that can be a member of an ensemble or a chain.
+
+    Raises
+    ------
+    ConfigError
+        No family has this name, or it consists of members itself.
+
+    Examples
+    --------
+    >>> find_member("logistic").name
+    'logistic'
+    >>> find_member("chain")
+    Traceback (most recent call last):
+    tenure.core.errors.ConfigError: A 'chain' cannot be a member: it consists of members itself.
+    → Name single families in [model] members: catboost, forest, lightgbm, logistic, neural, xgboost.
+    """
+    if name not in _SINGLE and name in FAMILIES:
+        raise ConfigError(
+            f"A {name!r} cannot be a member: it consists of members itself.",
+            hint=f"Name single families in [model] members: {', '.join(sorted(_SINGLE))}.",
+            family=name,
+        )
+    return find_family(name)
+
+
+_SINGLE: Mapping[str, Callable[[], Family]] = {
     LogisticFamily.name: LogisticFamily,
     XGBoostFamily.name: XGBoostFamily,
+    ForestFamily.name: ForestFamily,
 }
+
+FAMILIES: Mapping[str, Callable[[], Family]] = {
+    **_SINGLE,
+    EnsembleFamily.name: lambda: EnsembleFamily(find_member),
+    ChainFamily.name: lambda: ChainFamily(find_member),
+}
+
+NEEDS: Mapping[str, tuple[str, ...]] = {}
+"""Packages that a family's training imports, where a base install may lack them."""
 
 
 def find_family(name: str) -> Family:
@@ -36,12 +93,103 @@ def find_family(name: str) -> Family:
     >>> find_family("xgbost")
     Traceback (most recent call last):
     tenure.core.errors.ConfigError: There is no model family 'xgbost'. Did you mean 'xgboost'?
-    → Set [model] family and fallback to known ones.
+    → Set [model] family, fallback and members to known ones.
     """
     if name not in FAMILIES:
         raise ConfigError(
             f"There is no model family {name!r}. {did_you_mean(name, FAMILIES)}",
-            hint="Set [model] family and fallback to known ones.",
+            hint="Set [model] family, fallback and members to known ones.",
             family=name,
         )
     return FAMILIES[name]()
+
+
+def settled_family(name: str, settings: ModelSettings) -> Family:
+    """Give a family as the settings want it: an ensemble and a chain with their members.
+
+    Raises
+    ------
+    ConfigError
+        A family is unknown, a member consists of members itself, or members are fewer than two or named twice.
+    MissingExtraError
+        A family or a member needs a package that is not installed.
+
+    Examples
+    --------
+    >>> settled_family("ensemble", ModelSettings(members=("xgboost", "forest", "logistic"))).weights
+    (0.7, 0.15, 0.15)
+    """
+    family = find_family(name)
+    if name not in _SINGLE:
+        members = settings.members or ("xgboost", "logistic")
+        _check_members(name, members)
+        family = ChainFamily(find_member, members, settings.budget_seconds)
+        if name == EnsembleFamily.name:
+            family = EnsembleFamily(find_member, members, _weights(settings, len(members)))
+        for member in members:
+            require_family(find_member(member).name)
+    require_family(name)
+    return family
+
+
+def require_family(name: str) -> None:
+    """Import what a family's training needs.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed; the hint is the command that installs it.
+
+    Examples
+    --------
+    >>> require_family("xgboost")
+    """
+    for package in NEEDS.get(name, ()):
+        require(package)
+
+
+def installed_families(names: Iterable[str] = _SINGLE) -> tuple[str, ...]:
+    """Those of the named families (default: all that are no ensemble or chain) whose packages are installed.
+
+    Examples
+    --------
+    >>> installed_families(["xgboost", "logistic"])
+    ('xgboost', 'logistic')
+    """
+    return tuple(name for name in names if all(map(is_installed, NEEDS.get(name, ()))))
+
+
+def candidates(settings: ModelSettings) -> tuple[str, ...]:
+    """The families that `family = "auto"` compares: the members that are named, else all that are installed.
+
+    Raises
+    ------
+    ConfigError
+        Fewer than two are named, or one of them twice.
+
+    Examples
+    --------
+    >>> candidates(ModelSettings(family="auto", members=("logistic", "forest")))
+    ('logistic', 'forest')
+    """
+    if not settings.members:
+        return installed_families()
+    _check_members(AUTO, settings.members)
+    return settings.members
+
+
+def _check_members(name: str, members: Sequence[str]) -> None:
+    if len(members) < 2 or len(set(members)) != len(members):
+        raise ConfigError(
+            f"{name!r} needs two or more different members, not {', '.join(members)}.",
+            hint='Write for example members = ["xgboost", "logistic"] in [model].',
+            members=list(members),
+        )
+
+
+def _weights(settings: ModelSettings, members: int) -> tuple[float, ...] | None:
+    if settings.weights == "learned":
+        return None
+    given = settings.weights or (0.7, *(0.3 / (members - 1) for _ in range(members - 1)))
+    total = sum(given)
+    return tuple(weight / total for weight in given)

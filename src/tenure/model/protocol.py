@@ -58,6 +58,8 @@ Explanation = Literal[
     "exact Shapley values (tree paths)",
     "exact Shapley values (coefficients)",
     "sampled Shapley values (background rows)",
+    "weighted sum of the members' Shapley values",
+    "Shapley values of the first member",
 ]
 """How a family's contributions are found: exactly, or by asking the model about mixtures of rows."""
 

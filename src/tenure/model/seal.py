@@ -3,6 +3,9 @@
 Enters: a folder that somebody may have changed since. Leaves: its files' names, sizes and hashes, or a private copy of
 exactly the bytes that were hashed. Invariant: what was verified is what is parsed. Every file is read once; the same
 bytes are hashed and written to a folder that only this process knows, so a change in between changes nothing.
+
+A version of several models keeps each of them in a folder of its own, so a name may have folders in it, `DEPTH` at most:
+`fallback/model.json`. An empty folder is no part of any version.
 """
 
 from __future__ import annotations
@@ -21,14 +24,16 @@ from tenure.model.document import refused
 
 __all__ = ["SealedFile", "check_names", "copy_sealed", "measure", "read_plain_file"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+DEPTH = 3
+_PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+_NAME = re.compile(rf"(?:{_PART}/){{0,{DEPTH}}}{_PART}")
 _CHUNK_BYTES = 1 << 20
 _KEPT_OUT = re.compile(r".*\.html")  # for people's eyes: hashed, never parsed, so never copied
 
 
 @dataclass(frozen=True)
 class SealedFile:
-    """One file of a version: its name, its size in bytes and the SHA-256 of its content.
+    """One file of a version: its name within the folder, its size in bytes and the SHA-256 of its content.
 
     Examples
     --------
@@ -96,6 +101,7 @@ def copy_sealed(folder: Path, target: Path, files: Iterable[SealedFile]) -> None
         with _open(folder, file.name) as source:
             _compare_size(folder, file, os.fstat(source.fileno()).st_size)
             wanted = target / file.name if not _KEPT_OUT.fullmatch(file.name) else Path(os.devnull)
+            wanted.parent.mkdir(parents=True, exist_ok=True)
             with wanted.open("wb") as copy:
                 found = _copy(source, copy, file.size)
         if found != file.sha256:
@@ -122,23 +128,38 @@ def read_plain_file(folder: Path, name: str, limit: int) -> bytes:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise refused(f"{name!r} is not the name of a version's file: plain names only, no folders.", file=name)
+        raise refused(
+            f"{name!r} is not the name of a version's file: plain names only, in at most {DEPTH} folders.", file=name
+        )
 
 
-def _plain_files(folder: Path) -> set[str]:
+def _plain_files(folder: Path, within: str = "") -> set[str]:
+    """Names of all files, those in folders with the folder's name before theirs."""
     try:
-        with os.scandir(folder) as entries:
-            return {_plain(entry) for entry in entries}
+        with os.scandir(folder / within) as entries:
+            found = [_plain(entry, f"{within}{entry.name}") for entry in entries]
     except OSError as error:
-        raise refused(f"{folder} cannot be read: {error.strerror}.", folder=str(folder)) from None
+        raise refused(f"{folder / within} cannot be read: {error.strerror}.", folder=str(folder)) from None
+    files = {name for name in found if not name.endswith("/")}
+    for inner in sorted(set(found) - files):
+        if inner.count("/") > DEPTH:
+            raise refused(f"{folder.name}/{inner} lies deeper than {DEPTH} folders.", folder=str(folder))
+        files |= _plain_files(folder, inner)
+    if within and not files:
+        raise refused(f"{folder.name}/{within[:-1]} is an empty folder; a version holds plain files only.",
+                      folder=str(folder))  # fmt: skip
+    return files
 
 
-def _plain(entry: os.DirEntry[str]) -> str:
+def _plain(entry: os.DirEntry[str], name: str) -> str:
+    """The name of a plain file, or that of a folder with a slash behind it."""
     if entry.is_symlink():
-        raise refused(f"{entry.path} is a link; a version holds plain files only.", file=entry.name)
+        raise refused(f"{entry.path} is a link; a version holds plain files only.", file=name)
+    if entry.is_dir(follow_symlinks=False):
+        return f"{name}/"
     if not entry.is_file(follow_symlinks=False):
-        raise refused(f"{entry.path} is not a plain file; a version holds plain files only.", file=entry.name)
-    return entry.name
+        raise refused(f"{entry.path} is not a plain file; a version holds plain files only.", file=name)
+    return name
 
 
 def _open(folder: Path, name: str) -> BinaryIO:

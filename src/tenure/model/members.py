@@ -1,0 +1,132 @@
+"""Several families behind one: what an ensemble and a chain share.
+
+Enters: the members' families. Leaves: their cross-fitted predictions and choices under one roof, their models in
+folders of their own. Invariant: each member sees what it would see alone, with the same folds and the same seed, and its
+part of the common choice is told apart by its name, so that a member is trained exactly as if it had been chosen itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tenure.core.progress import Progress
+from tenure.model.protocol import Choice, Examples, Family, Model, Vector
+
+__all__ = ["Members", "join_choices", "log_odds", "own_choice", "read_members", "save_members"]
+
+_INSIDE = 1e-9
+
+
+@dataclass(frozen=True)
+class Members:
+    """The families of an ensemble or a chain, in their order.
+
+    Parameters
+    ----------
+    families : tuple of Family
+        At least two, each with a name of its own.
+    """
+
+    families: tuple[Family, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names in the registry of families."""
+        return tuple(family.name for family in self.families)
+
+    def cross_fit(
+        self, examples: Examples, fold: npt.NDArray[np.int64], *, seed: int, threads: int | None, progress: Progress
+    ) -> tuple[Vector, dict[str, float]]:
+        """Cross-fit every member.
+
+        Returns
+        -------
+        margins : float64 array (members, rows)
+            Held-out log odds of each member.
+        choice : dict of str to float
+            What each of them chose.
+        """
+        margins, choices = [], []
+        for place, family in enumerate(self.families):
+            told = _part(progress, place, len(self.families))
+            crossed = family.cross_fit(examples, fold, seed=seed, threads=threads, progress=told)
+            margins.append(log_odds(crossed.probability))
+            choices.append(crossed.choice)
+        return np.stack(margins), join_choices(self.names, choices)
+
+    def fit(
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None, progress: Progress
+    ) -> tuple[Model, ...]:
+        """Train every member with its part of a common choice."""
+        return tuple(
+            family.fit(
+                examples,
+                own_choice(family.name, choice),
+                seed=seed,
+                threads=threads,
+                progress=_part(progress, place, len(self.families)),
+            )
+            for place, family in enumerate(self.families)
+        )
+
+
+def log_odds(probability: Vector) -> Vector:
+    """Log odds of probabilities; those of 0 and 1 are moved inside, so that they are finite.
+
+    Examples
+    --------
+    >>> log_odds(np.array([0.0, 0.5, 1.0])).round(2).tolist()
+    [-20.72, 0.0, 20.72]
+    """
+    inside = np.clip(probability, _INSIDE, 1 - _INSIDE)
+    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
+
+
+def join_choices(names: Sequence[str], choices: Sequence[Choice]) -> dict[str, float]:
+    """One choice of several, each key behind its member's name.
+
+    Examples
+    --------
+    >>> join_choices(["xgboost", "logistic"], [{"rounds": 20.0}, {"C": 1.0}])
+    {'xgboost.rounds': 20.0, 'logistic.C': 1.0}
+    """
+    return {
+        f"{name}.{key}": value
+        for name, choice in zip(names, choices, strict=True)
+        for key, value in choice.items()
+    }  # fmt: skip
+
+
+def own_choice(name: str, choice: Choice) -> dict[str, float]:
+    """A member's part of what `join_choices` made.
+
+    Examples
+    --------
+    >>> own_choice("logistic", {"xgboost.rounds": 20.0, "logistic.C": 1.0})
+    {'C': 1.0}
+    """
+    mine = f"{name}."
+    return {key.removeprefix(mine): value for key, value in choice.items() if key.startswith(mine)}
+
+
+def save_members(folder: Path, models: Mapping[str, Model]) -> tuple[str, ...]:
+    """Write every member's model into a folder with its family's name; give the names of all files."""
+    names: list[str] = []
+    for name, model in models.items():
+        (folder / name).mkdir()
+        names += [f"{name}/{file}" for file in model.save(folder / name)]
+    return tuple(names)
+
+
+def read_members(folder: Path, families: Sequence[Family]) -> tuple[Model, ...]:
+    """Read what `save_members` wrote."""
+    return tuple(family.load(folder / family.name) for family in families)
+
+
+def _part(progress: Progress, place: int, parts: int) -> Progress:
+    return lambda stage, done: progress(stage, (place + done) / parts)
