@@ -158,3 +158,47 @@ def test_a_row_is_encoded_the_same_alone_or_among_others(
     assert together.flags.f_contiguous
     numbers = [np.nan if number is None else number for _, number in drawn]
     np.testing.assert_array_equal(together[:, 1], np.array(numbers, np.float32))
+
+
+@given(st.lists(rows, min_size=1, max_size=12))
+def test_a_row_of_plain_values_is_encoded_as_in_a_table(data: list[tuple[str | None, float | None]]) -> None:
+    encoder = Encoder.fit(TRAINING)
+    given_rows = [{"plan": plan, "visits": visits} for plan, visits in data]
+    schema = pa.schema({"plan": pa.string(), "visits": pa.float64()})
+    expected = encoder.transform(pa.Table.from_pylist(given_rows, schema=schema))
+    alone = np.stack([encoder.encode_row(row) for row in given_rows])
+    assert alone.dtype == np.float32
+    assert np.array_equal(alone, expected, equal_nan=True)
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_long_whole_numbers_are_rounded_alike_in_any_company(visits: int) -> None:
+    encoder, plans = Encoder.fit(TRAINING), ["basic", "basic"]
+    full = encoder.transform(pa.table({"plan": plans, "visits": pa.array([visits, 1])}))[0]
+    with_gap = encoder.transform(pa.table({"plan": plans, "visits": pa.array([visits, None])}))[0]
+    assert full.tolist() == with_gap.tolist() == encoder.encode_row({"plan": "basic", "visits": visits}).tolist()
+
+
+@pytest.mark.parametrize(
+    "value", [3, 3.0, True, Decimal("3.5"), np.float64(7), np.int8(3), np.bool_(True), None, np.nan]
+)
+def test_a_row_takes_every_kind_of_number(value: Any) -> None:
+    found = Encoder.fit(TRAINING).encode_row({"plan": None, "visits": value})
+    assert found.tolist() == pytest.approx([np.nan, np.nan if value is None else float(value)], nan_ok=True)
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), 1e39, 10**400, Decimal("1e50")])
+def test_an_infinite_value_of_a_row_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match=r"value of 'visits' is infinite"):
+        Encoder.fit(TRAINING).encode_row({"plan": "basic", "visits": value})
+
+
+@pytest.mark.parametrize(("column", "value"), [("visits", "4"), ("visits", [4]), ("plan", 4), ("plan", b"basic")])
+def test_a_value_of_another_kind_is_refused(column: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"value of '{column}' is"):
+        Encoder.fit(TRAINING).encode_row({"plan": "basic", "visits": 1} | {column: value})
+
+
+def test_a_row_without_a_feature_names_the_nearest() -> None:
+    with pytest.raises(NotFoundError, match="no value for 'visits'.*'visit'"):
+        Encoder.fit(TRAINING).encode_row({"plan": "basic", "visit": 1})

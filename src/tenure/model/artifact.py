@@ -139,6 +139,16 @@ class LoadedVersion:
         """
         return self.parts.predict(table)
 
+    def predict_row(self, values: Mapping[str, Any]) -> float:
+        """Calibrated churn probability of one customer from plain values, without a table around them.
+
+        Raises
+        ------
+        NotFoundError, InputError
+            A feature is missing or not as it was at training.
+        """
+        return self.parts.predict_row(values)
+
 
 def write_version(folder: Path, draft: Draft, clock: Clock) -> str:
     """Write and seal a version folder, whole or not at all.

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ import xgboost as xgb
 
 from tenure.core.progress import Progress, silent
 from tenure.model.document import build, canonical, parse, plain
+from tenure.model.flat_trees import FlatTrees, flatten
 from tenure.model.fold import draw_customers
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
@@ -42,6 +44,7 @@ from tenure.model.protocol import (
     sigmoid,
 )
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.tree_paths import TreePaths, read_paths
 
 __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
 
@@ -111,13 +114,30 @@ class XGBoostModel:
         """Probability of churn, float64 (rows,)."""
         return sigmoid(self.predict_margin(matrix))
 
+    def row_margin(self, row: Matrix) -> float:
+        """Log odds of one row, float32 (columns,), without the booster's own preparations for many."""
+        if self._flat is None:
+            return float(self.predict_margin(row[None])[0])
+        return self._flat.margin(self.means.apply_row(row))
+
+    @cached_property
+    def _flat(self) -> FlatTrees | None:
+        return flatten(self.booster)
+
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees; a churn rate in place of a category stays its column's."""
+        encoded = self.means.apply(matrix)
+        if self._paths is not None:
+            return self._paths.contributions(encoded)
         if not len(matrix):
             return Contributions(np.empty(matrix.shape), np.empty(0))
-        rows = xgb.DMatrix(self.means.apply(matrix), feature_types=self.booster.feature_types, enable_categorical=True)
+        rows = xgb.DMatrix(encoded, feature_types=self.booster.feature_types, enable_categorical=True)
         found = self.booster.predict(rows, pred_contribs=True, validate_features=False).astype(np.float64)
         return Contributions(found[:, :-1], found[:, -1])
+
+    @cached_property
+    def _paths(self) -> TreePaths | None:
+        return read_paths(self.booster)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.ubj`."""

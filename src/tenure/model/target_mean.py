@@ -13,6 +13,7 @@ well.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +56,23 @@ class TargetMeans:
         encoded = matrix.copy(order="F")
         for column, rates in zip(self.columns, self.rates, strict=True):
             _put(encoded, column, np.array(rates), np.ones(len(matrix), dtype=np.bool_))
+        return encoded
+
+    def apply_row(self, row: Matrix) -> Matrix:
+        """`apply` for one row, float32 (columns,); the given row stays as it is.
+
+        Examples
+        --------
+        >>> TargetMeans((1,), ((0.25, 0.75),)).apply_row(np.array([7, 1], np.float32)).tolist()
+        [7.0, 0.75]
+        """
+        if not self.columns:
+            return row
+        encoded = row.copy()
+        for column, rates in zip(self.columns, self.rates, strict=True):
+            code = float(row[column])
+            if not math.isnan(code):
+                encoded[column] = rates[int(code)]
         return encoded
 
     def encoded(self, examples: Examples, matrix: Matrix) -> Examples:
