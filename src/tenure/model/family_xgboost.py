@@ -45,7 +45,6 @@ from tenure.model.protocol import (
 )
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
 from tenure.model.tree_paths import TreePaths, read_paths
-from tenure.model.tree_paths import TreePaths, read_paths
 
 __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
 
@@ -127,9 +126,6 @@ class XGBoostModel:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees; a churn rate in place of a category stays its column's."""
-        encoded = self.means.apply(matrix)
-        if self._paths is not None:
-            return self._paths.contributions(encoded)
         encoded = self.means.apply(matrix)
         if self._paths is not None:
             return self._paths.contributions(encoded)
