@@ -200,5 +200,5 @@ def test_a_value_of_another_kind_is_refused(column: str, value: Any) -> None:
 
 
 def test_a_row_without_a_feature_names_the_nearest() -> None:
-    with pytest.raises(NotFoundError, match="no value for 'visits'.*'visit'"):
+    with pytest.raises(NotFoundError, match=r"no value for 'visits'.*'visit'"):
         Encoder.fit(TRAINING).encode_row({"plan": "basic", "visit": 1})
