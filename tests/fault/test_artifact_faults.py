@@ -25,7 +25,16 @@ from tenure.model.manifest import GOLDEN, MANIFEST, Manifest
 from tenure.model.registry import Registry
 from tests.model.versions import CLOCK, forge, refusal, registered, write
 
-FILES = [MANIFEST, "calibration.json", "encoder.json", "evaluation.json", GOLDEN, "model.ubj", "report.html"]
+FILES = [
+    MANIFEST,
+    "calibration.json",
+    "encoder.json",
+    "evaluation.json",
+    GOLDEN,
+    "model.ubj",
+    "report.html",
+    "usual.json",
+]
 
 
 @pytest.fixture
@@ -191,7 +200,7 @@ def test_a_file_named_twice_is_refused(version: Path) -> None:
 
 
 @pytest.mark.usefixtures("never_parsed")
-@pytest.mark.parametrize("file", ["calibration.json", "encoder.json", "evaluation.json", GOLDEN])
+@pytest.mark.parametrize("file", ["calibration.json", "encoder.json", "evaluation.json", GOLDEN, "usual.json"])
 def test_a_version_that_does_without_a_needed_file_is_refused(version: Path, file: str) -> None:
     (version / file).unlink()
     forge(version)

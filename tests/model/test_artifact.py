@@ -85,7 +85,7 @@ def test_a_loaded_version_says_what_it_is(loaded: dict[str, LoadedVersion]) -> N
 
 
 def test_the_folder_holds_exactly_the_documented_files(sealed: dict[str, tuple[Path, str]]) -> None:
-    always = {MANIFEST, "encoder.json", "calibration.json", "evaluation.json", GOLDEN, REPORT}
+    always = {MANIFEST, "encoder.json", "calibration.json", "usual.json", "evaluation.json", GOLDEN, REPORT}
     files = {family: {path.name for path in folder.iterdir()} for family, (folder, _) in sealed.items()}
     assert files == {"xgboost": always | {"model.ubj"}, "logistic": always | {"model.json"}}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from tenure.app.check import label_health
 from tenure.app.frames import Prepared, prepare
@@ -27,6 +28,7 @@ from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
 from tenure.model.protocol import Vector
 from tenure.model.train import Trained, train
+from tenure.model.usual import Usual
 from tenure.report.inputs import Histogram, Money, ReportInput
 from tenure.report.page import render
 from tenure.value.threshold import t_star_range
@@ -147,7 +149,7 @@ def _draft(place: Place, found: Prepared, trained: Trained, judged: _Judged, rep
     test = found.frame.take(found.split.blocks(found.frame).test)
     split = found.split
     return Draft(
-        parts=Parts(trained.family, found.features, trained.encoder, trained.model, trained.calibration),
+        parts=_parts(found, trained),
         scorecard=judged.scorecard,
         sample=test.features,
         fingerprint=found.fingerprint,
@@ -156,6 +158,12 @@ def _draft(place: Place, found: Prepared, trained: Trained, judged: _Judged, rep
         settings=place.settings.model_dump(mode="json"),
         report=report,
     )
+
+
+def _parts(found: Prepared, trained: Trained) -> Parts:
+    learned = found.frame.features.filter(pa.array(found.split.blocks(found.frame).train))
+    usual = Usual.of(trained.encoder, learned)
+    return Parts(trained.family, found.features, trained.encoder, trained.model, trained.calibration, usual)
 
 
 def _report_input(place: Place, name: str, found: Prepared, trained: Trained, judged: _Judged) -> ReportInput:

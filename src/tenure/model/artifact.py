@@ -10,6 +10,7 @@ throw-away process parsed the files and reproduced the golden rows, and this pro
 | `model.ubj` or `model.json` | the model, as its family writes it |
 | `encoder.json`, `calibration.json` | how columns become a matrix, and margins probabilities |
 | `evaluation.json` | the scorecard on the test block |
+| `usual.json` | how the features are spread over the training rows, for explanations |
 | `golden.parquet` | up to 200 rows with the probabilities they must get |
 | `report.html` | the same for people |
 """
@@ -195,7 +196,7 @@ def write_version(folder: Path, draft: Draft, clock: Clock) -> str:
     >>> folder = Path(tempfile.mkdtemp()) / "v1"
     >>> checksum = write_version(folder, draft, fixed_clock("2026-02-01"))
     >>> sorted(path.name for path in folder.iterdir())
-    ['calibration.json', 'encoder.json', 'evaluation.json', 'golden.parquet', 'manifest.json', 'model.json']
+    ['calibration.json', 'encoder.json', ..., 'manifest.json', 'model.json', 'usual.json']
     """
     with atomic_folder(folder) as temporary:
         write_parts(temporary, draft.parts, draft.sample)

@@ -27,6 +27,7 @@ __all__ = [
     "GOLDEN",
     "MANIFEST",
     "REPORT",
+    "USUAL",
     "Cutoffs",
     "Manifest",
 ]
@@ -37,6 +38,7 @@ CALIBRATION = "calibration.json"
 EVALUATION = "evaluation.json"
 GOLDEN = "golden.parquet"
 REPORT = "report.html"
+USUAL = "usual.json"
 
 FORMAT = "tenure version"
 FORMAT_VERSION = 1

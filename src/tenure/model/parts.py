@@ -25,8 +25,9 @@ from tenure.model.document import canonical, parse, refused
 from tenure.model.encode import Encoder
 from tenure.model.families import FAMILIES
 from tenure.model.golden import choose_golden, golden_rows, largest_difference, split_golden
-from tenure.model.manifest import CALIBRATION, ENCODER, GOLDEN, MANIFEST, Manifest
-from tenure.model.protocol import Matrix, Model, RowModel, Vector, sigmoid
+from tenure.model.manifest import CALIBRATION, ENCODER, GOLDEN, MANIFEST, USUAL, Manifest
+from tenure.model.protocol import Contributions, Matrix, Model, RowModel, Vector, sigmoid
+from tenure.model.usual import Usual
 
 __all__ = ["Parts", "read_parts", "reproduce", "write_parts"]
 
@@ -47,6 +48,8 @@ class Parts:
         Gives uncalibrated probabilities.
     calibration : Calibration
         Corrects them.
+    usual : Usual
+        How the features are spread over the training rows, for explanations.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class Parts:
     encoder: Encoder
     model: Model
     calibration: Calibration
+    usual: Usual = Usual()
 
     def predict(self, table: pa.Table) -> Vector:
         """Churn probability of each row.
@@ -90,6 +94,20 @@ class Parts:
         if not np.all((probability >= 0) & (probability <= 1)):
             raise self._no_probability()
         return probability
+
+    def contributions(self, table: pa.Table) -> Contributions:
+        """What each column of the encoder adds to each row's margin, before calibration.
+
+        Raises
+        ------
+        NotFoundError, InputError
+            As `predict`.
+        """
+        return self.model.contributions(self.encoder.transform(table))
+
+    def calibrated(self, margin: Vector) -> Vector:
+        """Churn probability that a margin stands for; it never falls where the margin rises."""
+        return self.calibration.apply(sigmoid(margin))
 
     def predict_row(self, values: Mapping[str, Any]) -> float:
         """Churn probability of one customer: what `predict` gives for the same row, in a hundredth of the time.
@@ -142,6 +160,7 @@ def write_parts(folder: Path, parts: Parts, sample: pa.Table) -> None:
     parts.model.save(folder)
     (folder / ENCODER).write_bytes(canonical(parts.encoder.to_json()))
     (folder / CALIBRATION).write_bytes(canonical(parts.calibration.to_json()))
+    (folder / USUAL).write_bytes(canonical(parts.usual.to_json()))
     features = sample.select(parts.features.names)
     probability = parts.predict(features)
     rows = choose_golden(features, probability)
@@ -166,6 +185,7 @@ def read_parts(folder: Path) -> tuple[Parts, pa.Table]:
         encoder=Encoder.from_json(parse((folder / ENCODER).read_bytes(), ENCODER)),
         model=FAMILIES[manifest.family]().load(folder),
         calibration=Calibration.from_json(parse((folder / CALIBRATION).read_bytes(), CALIBRATION)),
+        usual=Usual.from_json(parse((folder / USUAL).read_bytes(), USUAL)),
     )
     return parts, pq.read_table(folder / GOLDEN)
 
