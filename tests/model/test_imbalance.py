@@ -214,7 +214,7 @@ def test_a_calibration_adds_what_was_added_before_it_was_learned() -> None:
     found = choose_calibration("isotonic", corrected, label, np.arange(4000), seed=0, prior=-2.0)
     assert found.calibration.prior == -2.0
     raw = correct_prior(corrected, 2.0)
-    assert found.calibration.apply(raw).sum() == pytest.approx(label.sum())
+    assert found.calibration.apply(raw).sum() == pytest.approx(label.sum(), rel=1e-3)
     assert corrected.sum() < 0.55 * label.sum()
 
 
