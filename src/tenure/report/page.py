@@ -24,7 +24,7 @@ from tenure.report.palette import DARK
 from tenure.report.prose import cautions, summary
 from tenure.report.words import amount, count, moment, percent, plural, rate, span
 
-__all__ = ["render"]
+__all__ = ["fill", "render"]
 
 TEMPLATE = "page.html.j2"
 
@@ -65,22 +65,30 @@ def render(report: ReportInput) -> str:
     >>> page.startswith("<!doctype html>"), "20 of them" in page
     (True, True)
     """
-    scripts = {"plotly": _plotly(), "draw": _read("page.js")}
-    return (
-        _environment()
-        .get_template(TEMPLATE)
-        .render(
-            report=report,
-            charts=_charts(report),
-            tables=tables,
-            summary=summary(report),
-            cautions=tuple(cautions(report)),
-            style=_read("page.css"),
-            scripts=scripts,
-            hashes=[_hash(script) for script in scripts.values()],
-            dark=json.dumps(DARK),
-        )
+    return fill(
+        TEMPLATE,
+        report=report,
+        charts=_charts(report),
+        tables=tables,
+        summary=summary(report),
+        cautions=tuple(cautions(report)),
     )
+
+
+def fill(template: str, **given: object) -> str:
+    """Fill a page's template with what it shows and with what every page holds: style, scripts and their hashes.
+
+    Parameters
+    ----------
+    template : str
+        File in `report/`; it includes `head.html.j2` and `scripts.html.j2`.
+    **given
+        What the template names; `charts` among it.
+    """
+    scripts = {"plotly": _plotly(), "draw": _read("page.js")}
+    hashes = [_hash(script) for script in scripts.values()]
+    page = _environment().get_template(template)
+    return page.render(given, style=_read("page.css"), scripts=scripts, hashes=hashes, dark=json.dumps(DARK))
 
 
 def _charts(report: ReportInput) -> dict[str, Chart | None]:
