@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from tenure.core.errors import ConfigError, did_you_mean
 from tenure.core.extras import is_installed, require
 from tenure.core.settings import ModelSettings
+from tenure.model.family_catboost import CatBoostFamily
 from tenure.model.family_chain import ChainFamily
 from tenure.model.family_ensemble import EnsembleFamily
 from tenure.model.family_forest import ForestFamily
+from tenure.model.family_lightgbm import LightGBMFamily
 from tenure.model.family_logistic import LogisticFamily
 from tenure.model.family_xgboost import XGBoostFamily
 from tenure.model.protocol import Family
+from tenure.model.space import with_parameters
 
 __all__ = [
     "AUTO",
@@ -66,6 +69,8 @@ _SINGLE: Mapping[str, Callable[[], Family]] = {
     LogisticFamily.name: LogisticFamily,
     XGBoostFamily.name: XGBoostFamily,
     ForestFamily.name: ForestFamily,
+    CatBoostFamily.name: CatBoostFamily,
+    LightGBMFamily.name: LightGBMFamily,
 }
 
 FAMILIES: Mapping[str, Callable[[], Family]] = {
@@ -110,7 +115,8 @@ def settled_family(name: str, settings: ModelSettings) -> Family:
     Raises
     ------
     ConfigError
-        A family is unknown, a member consists of members itself, or members are fewer than two or named twice.
+        A family is unknown, a member consists of members itself, members are fewer than two or named twice, or the
+        settings' parameters are not the family's.
     MissingExtraError
         A family or a member needs a package that is not installed.
 
@@ -129,7 +135,7 @@ def settled_family(name: str, settings: ModelSettings) -> Family:
         for member in members:
             require_family(find_member(member).name)
     require_family(name)
-    return family
+    return with_parameters(family, settings.parameters) if name == settings.family else family
 
 
 def require_family(name: str) -> None:

@@ -1,11 +1,11 @@
 """A fallback chain: the first of several models that answers in time.
 
-Enters: encoded examples. Leaves: a `ChainModel`: the members' models in folders of their own and `chain.json`. Invariant:
-every member speaks the same scale, so whoever answers, calibration and threshold mean the same.
+Enters: encoded examples. Leaves: a `ChainModel`: the members' models in folders of their own and `chain.json`.
+Invariant: every member speaks the same scale, so whoever answers, calibration and threshold mean the same.
 
 A request that somebody waits for is relayed (`tenure.model.relay`): each member but the last has `budget_seconds`, and
-who fails or is late is passed over. Wherever nobody waits (training, golden rows, a batch) the first member answers alone;
-a batch of which two models answered one half each could not be ranked.
+who fails or is late is passed over. Wherever nobody waits (training, golden rows, a batch) the first member answers
+alone; a batch of which two models answered one half each could not be ranked.
 
 The scale. One boosted model is too sure of itself and another too modest, and the calibration of a version is learned
 for one of them. So each member's log odds are moved and stretched (Platt 1999) until they fit its own held-out
@@ -187,6 +187,6 @@ class ChainFamily:
 
     @staticmethod
     def _link(name: str, choice: Choice, shift: float) -> Link:
-        """The scale was learned after prior correction, which a trained model's margin still lacks: `shift` before and after."""
+        """The scale was learned after prior correction, which a trained model's margin still lacks."""
         slope, intercept = choice[f"scale.{name}.slope"], choice[f"scale.{name}.intercept"]
         return Link(name, slope, slope * shift + intercept - shift)

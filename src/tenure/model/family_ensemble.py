@@ -1,13 +1,13 @@
 """A weighted ensemble: several families, their log odds averaged.
 
-Enters: encoded examples. Leaves: an `EnsembleModel`: the members' models in folders of their own and `ensemble.json` with
-the weights. Invariant: the weights are not negative and add up to 1, so the ensemble's log odds lie between those of
-its members, and its contributions are the same weighted sum of theirs: Shapley values add up as their models do.
+Enters: encoded examples. Leaves: an `EnsembleModel`: the members' models in folders of their own and `ensemble.json`
+with the weights. Invariant: the weights are not negative and add up to 1, so the ensemble's log odds lie between those
+of its members, and its contributions are the same weighted sum of theirs: Shapley values add up as their models do.
 
 Weights are given, or learned where calibration is learned: on the calibration block where there is one, else on the
-cross-fitted predictions of the training rows. What is learned is a logistic regression on the members' log odds in which
-no coefficient may be negative (stacking as by Breiman 1996); its coefficients, made to add up to 1, are the weights.
-How much to trust the sum as a whole is left to calibration.
+cross-fitted predictions of the training rows. What is learned is a logistic regression on the members' log odds in
+which no coefficient may be negative (stacking as by Breiman 1996); its coefficients, made to add up to 1, are the
+weights. How much to trust the sum as a whole is left to calibration.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class EnsembleFamily:
 
     @property
     def learns_weights(self) -> bool:
-        """Whether the weights are learned; then `EnsembleModel.reweighed` is called where there is a calibration block."""
+        """Whether weights are learned: `EnsembleModel.reweighed` is then called where there is a calibration block."""
         return self.weights is None
 
     def cross_fit(

@@ -1,18 +1,19 @@
 """Random forest (Breiman 2001), grown by XGBoost.
 
-Enters: encoded examples. Leaves: a `ForestModel`, one UBJ file on disk. Invariant: every tree is grown from its own rows
-and columns alone, a leaf holds the churn rate of its rows, and the forest's rate is the mean over its trees.
+Enters: encoded examples. Leaves: a `ForestModel`, one UBJ file on disk. Invariant: every tree is grown from its own
+rows and columns alone, a leaf holds the churn rate of its rows, and the forest's rate is the mean over its trees.
 
-XGBoost grows exactly that when one round grows many trees on squared errors without shrinkage: the best split of a label
-by squared error is the best one by Gini impurity, and a leaf's best value is its churn rate. So a forest has the same safe
-format, the same understanding of missing values and categories, and the same exact explanations as boosted trees.
+XGBoost grows exactly that when one round grows many trees on squared errors without shrinkage: the best split of a
+label by squared error is the best one by Gini impurity, and a leaf's best value is its churn rate. So a forest has the
+same safe format, the same understanding of missing values and categories, and the same exact explanations as boosted
+trees.
 
 A tree sees 63 % of the rows, drawn without replacement (as many different ones as a bootstrap would hold), and at each
 split the square root of the columns. How many rows a leaf needs is chosen by the log loss of customers held out.
 
-The log odds are `slope * rate + intercept` with two numbers learned on held-out rates. The straight line is what keeps the
-explanations exact: what the trees add to the rate is then what they add to the log odds, times the slope. Where the line
-should bend, calibration bends it.
+The log odds are `slope * rate + intercept` with two numbers learned on held-out rates. The straight line is what keeps
+the explanations exact: what the trees add to the rate is then what they add to the log odds, times the slope. Where the
+line should bend, calibration bends it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Several families behind one: what an ensemble and a chain share.
 
 Enters: the members' families. Leaves: their cross-fitted predictions and choices under one roof, their models in
-folders of their own. Invariant: each member sees what it would see alone, with the same folds and the same seed, and its
-part of the common choice is told apart by its name, so that a member is trained exactly as if it had been chosen itself.
+folders of their own. Invariant: each member sees what it would see alone, with the same folds and the same seed, and
+its part of the common choice is told apart by its name, so that a member is trained exactly as if it had been chosen
+itself.
 """
 
 from __future__ import annotations

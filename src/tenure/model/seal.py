@@ -4,8 +4,8 @@ Enters: a folder that somebody may have changed since. Leaves: its files' names,
 exactly the bytes that were hashed. Invariant: what was verified is what is parsed. Every file is read once; the same
 bytes are hashed and written to a folder that only this process knows, so a change in between changes nothing.
 
-A version of several models keeps each of them in a folder of its own, so a name may have folders in it, `DEPTH` at most:
-`fallback/model.json`. An empty folder is no part of any version.
+A version of several models keeps each of them in a folder of its own, so a name may have folders in it, `DEPTH` at
+most: `fallback/model.json`. An empty folder is no part of any version.
 """
 
 from __future__ import annotations

@@ -1,0 +1,240 @@
+"""Gradient-boosted symmetric trees through CatBoost (Prokhorenkova et al. 2018); extra `catboost`.
+
+Enters: encoded examples. Leaves: a `CatBoostModel`, one JSON file in CatBoost's own format. Invariant: the number of
+rounds is chosen by the log loss of customers that a tree never saw, and the same examples, choice and seed give the
+same model, however many threads worked.
+
+Categories are left to CatBoost, however many values they have: it replaces them by churn rates of the rows that come
+before a row in a random order, so that no row is encoded with its own label. A missing category is a category.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tenure.core.extras import require
+from tenure.core.progress import Progress, silent
+from tenure.model.document import parse
+from tenure.model.measure import row_log_loss
+from tenure.model.protocol import (
+    Choice,
+    Column,
+    Contributions,
+    CrossFit,
+    Examples,
+    Explanation,
+    Flags,
+    Matrix,
+    Vector,
+    sigmoid,
+)
+
+__all__ = ["CatBoostFamily", "CatBoostModel", "CatBoostSettings"]
+
+FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class CatBoostSettings:
+    """How trees are grown; the names are CatBoost's.
+
+    Parameters
+    ----------
+    learning_rate, depth
+        As CatBoost means them.
+    patience : int
+        Rounds without a lower loss before boosting stops.
+    most_rounds : int
+        Rounds at most.
+    """
+
+    learning_rate: float = 0.05
+    depth: int = 6
+    patience: int = 50
+    most_rounds: int = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class CatBoostModel:
+    """Trained trees.
+
+    Parameters
+    ----------
+    booster : catboost.CatBoost
+        The trees, as they were read from `document`.
+    document : bytes
+        What `model.json` holds.
+    """
+
+    booster: Any
+    document: bytes
+
+    def predict_margin(self, matrix: Matrix) -> Vector:
+        """Log odds of churn, float64 (rows,)."""
+        if not len(matrix):
+            return np.empty(0)
+        rows = _table(matrix, self.booster.get_cat_feature_indices())
+        return np.asarray(self.booster.predict(rows, prediction_type="RawFormulaVal"), dtype=np.float64)
+
+    def predict_proba(self, matrix: Matrix) -> Vector:
+        """Probability of churn, float64 (rows,)."""
+        return sigmoid(self.predict_margin(matrix))
+
+    def contributions(self, matrix: Matrix) -> Contributions:
+        """Exact Shapley values over the paths of the trees."""
+        if not len(matrix):
+            return Contributions(np.empty(matrix.shape), np.empty(0))
+        categories = self.booster.get_cat_feature_indices()
+        rows = require("catboost").Pool(_table(matrix, categories), cat_features=categories)
+        found = np.asarray(self.booster.get_feature_importance(rows, type="ShapValues"), dtype=np.float64)
+        return Contributions(found[:, :-1], found[:, -1])
+
+    def save(self, folder: Path) -> tuple[str, ...]:
+        """Write `model.json`."""
+        (folder / FILE).write_bytes(self.document)
+        return (FILE,)
+
+
+@dataclass(frozen=True)
+class CatBoostFamily:
+    """Gradient-boosted symmetric trees through CatBoost.
+
+    Parameters
+    ----------
+    settings : CatBoostSettings
+        How trees are grown.
+    """
+
+    name: ClassVar[str] = "catboost"
+    splits_on_categories: ClassVar[bool] = True
+    gives_coefficients: ClassVar[bool] = False
+    explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
+    settings: CatBoostSettings = CatBoostSettings()
+
+    def cross_fit(
+        self,
+        examples: Examples,
+        fold: npt.NDArray[np.int64],
+        *,
+        seed: int,
+        threads: int | None = None,
+        progress: Progress = silent,
+    ) -> CrossFit:
+        """Choose the rounds by the log loss of held-out customers, and give those predictions."""
+        folds, paths = int(fold.max()) + 1, []
+        for number in range(folds):
+            paths.append(self._path(examples, fold == number, seed, threads))
+            progress("cross-fit", (number + 1) / folds)
+        rounds = min(path.rounds for path in paths)
+        losses = sum(path.losses[:rounds] for path in paths)
+        best = int(np.argmin(losses)) + 1
+        margin = np.empty(len(fold))
+        for number, path in enumerate(paths):
+            margin[fold == number] = path.margin(best)
+        probability = sigmoid(margin)
+        return CrossFit(probability, {"rounds": best}, float(row_log_loss(examples.label, probability).mean()))
+
+    def fit(
+        self,
+        examples: Examples,
+        choice: Choice,
+        *,
+        seed: int,
+        threads: int | None = None,
+        progress: Progress = silent,
+    ) -> CatBoostModel:
+        """Grow the chosen number of trees on all examples."""
+        rows = _pool(examples.balanced(seed))
+        booster = require("catboost").CatBoost(self._parameters(int(choice["rounds"]), seed, threads))
+        booster.fit(rows)
+        progress("fit", 1.0)
+        with tempfile.TemporaryDirectory(prefix="tenure-") as name:
+            booster.save_model(str(Path(name) / FILE), format="json", pool=rows)
+            (Path(name) / FILE).write_bytes(_without_circumstances((Path(name) / FILE).read_bytes()))
+            return self.load(Path(name))
+
+    def load(self, folder: Path) -> CatBoostModel:
+        """Read `model.json`."""
+        booster = require("catboost").CatBoost()
+        booster.load_model(str(folder / FILE), format="json")
+        return CatBoostModel(booster, (folder / FILE).read_bytes())
+
+    def _path(self, examples: Examples, held_out: Flags, seed: int, threads: int | None) -> _Path:
+        """The model of one fold after each round, on the fold's rows."""
+        training, rest = examples.take(~held_out), examples.take(held_out)
+        parameters = self._parameters(self.settings.most_rounds, seed, threads)
+        judged = None
+        if training.rebalance is None:  # otherwise its own losses are those of another base rate, and say nothing
+            judged, parameters["od_wait"] = _pool(rest), self.settings.patience
+        booster = require("catboost").CatBoost(parameters)
+        booster.fit(_pool(training.balanced(seed)), eval_set=judged)
+        return _Path(booster, rest, training.prior_shift)
+
+    def _parameters(self, rounds: int, seed: int, threads: int | None) -> dict[str, Any]:
+        return {
+            "loss_function": "Logloss",
+            "iterations": rounds,
+            "learning_rate": self.settings.learning_rate,
+            "depth": self.settings.depth,
+            "max_ctr_complexity": 1,  # no rates of combined categories: whose part would they be in an explanation?
+            "random_seed": seed,
+            "thread_count": threads or -1,
+            "use_best_model": False,
+            "allow_writing_files": False,
+            "logging_level": "Silent",
+        }
+
+
+class _Path:
+    """Margins of held-out rows after each round, and their summed losses in nats."""
+
+    def __init__(self, booster: Any, rest: Examples, shift: float) -> None:
+        self._booster, self._rest, self._shift = booster, rest, shift
+        self._rows = _table(rest.matrix, _categories(rest.columns))
+        staged = booster.staged_predict(self._rows, prediction_type="RawFormulaVal")
+        self.losses = np.array(
+            [row_log_loss(rest.label, sigmoid(np.asarray(margin) + shift)).sum() for margin in staged]
+        )
+        self.rounds = len(self.losses)
+
+    def margin(self, rounds: int) -> Vector:
+        found = self._booster.predict(self._rows, prediction_type="RawFormulaVal", ntree_end=rounds)
+        return np.asarray(found, dtype=np.float64) + self._shift
+
+
+def _categories(columns: Sequence[Column]) -> list[int]:
+    return [place for place, column in enumerate(columns) if column.is_category]
+
+
+def _pool(examples: Examples) -> Any:
+    categories = _categories(examples.columns)
+    return require("catboost").Pool(
+        _table(examples.matrix, categories),
+        examples.label.astype(np.int64),
+        cat_features=categories,
+        weight=examples.weight,
+    )
+
+
+def _table(matrix: Matrix, categories: Sequence[int]) -> pd.DataFrame:
+    """The matrix as CatBoost takes it: codes are whole numbers, and -1 is missing."""
+    columns: dict[str, npt.NDArray[Any]] = {str(place): matrix[:, place] for place in range(matrix.shape[1])}
+    for place in categories:
+        codes = matrix[:, place]
+        columns[str(place)] = np.where(np.isnan(codes), -1, codes).astype(np.int32)
+    return pd.DataFrame(columns)
+
+
+def _without_circumstances(data: bytes) -> bytes:
+    """The model without when, where and on how many threads it was made."""
+    document = parse(data, FILE) | {"model_info": {}}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
