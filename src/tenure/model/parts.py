@@ -9,7 +9,7 @@ the same `Parts.predict`, so golden rows that agree mean that serving says what 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Parts:
     encoder: Encoder
     model: Model
     calibration: Calibration
-    usual: Usual = Usual()
+    usual: Usual = field(default_factory=Usual)
 
     def predict(self, table: pa.Table) -> Vector:
         """Churn probability of each row.
