@@ -13,6 +13,7 @@ import pytest
 from tenure.features import compile as compiling
 from tenure.features.canary import audit_future, audit_history
 from tenure.features.declare import Attribute, Feature
+from tenure.features.known import instant
 from tenure.features.snapshot import Tables
 from tests.features.worlds import World, audited, journey, retail, service, socialnet
 
@@ -77,7 +78,7 @@ def test_a_compiler_that_forgets_when_events_were_recorded_is_found(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def happened(events: ir.Table, cutoff: object) -> ir.Table:
-        return events.filter(events.time < compiling.instant(cutoff))  # type: ignore[arg-type]
+        return events.filter(events.time < instant(cutoff))  # type: ignore[arg-type]
 
     monkeypatch.setattr(compiling, "known", happened)
     assert "login_count_7d" in opened.future()
