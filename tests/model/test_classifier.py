@@ -192,5 +192,14 @@ def test_the_seed_decides() -> None:
     assert (probabilities(np.random.RandomState(5)) == probabilities(np.random.RandomState(5))).all()
 
 
+@pytest.mark.parametrize("method", ["weights", "undersample", "smote"])
+def test_rebalancing_leaves_probabilities_that_add_up(method: str) -> None:
+    frame, left = shop(600)
+    model = logistic(imbalance=method).fit(frame, left)
+    assert model.trained_.calibration.prior != 0
+    expected, observed = model.predict_proba(frame)[:, 1].sum(), (left == "Yes").sum()
+    assert expected == pytest.approx(observed, rel=0.05)
+
+
 def test_it_is_at_the_front_door() -> None:
     assert tenure.ChurnClassifier is ChurnClassifier

@@ -42,6 +42,9 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Model family, as `[model] family`: `"xgboost"`, `"logistic"` and the others that are installed.
     calibrate : {"auto", "none", "sigmoid", "isotonic"}
         Calibration; `"auto"` keeps it only where it surely lowers the log loss of rows held out.
+    imbalance : {"none", "weights", "undersample", "smote"}
+        How churners and stayers are evened out inside the folds that are learned from; probabilities are moved back to
+        the real rate before they are calibrated.
     random_state : int, RandomState or None
         Of everything random; the same number gives the same model. None takes numpy's global state.
     n_jobs : int or None
@@ -78,11 +81,13 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         family: str = "xgboost",
         *,
         calibrate: str = "auto",
+        imbalance: str = "none",
         random_state: int | np.random.RandomState | None = 0,
         n_jobs: int | None = None,
     ) -> None:
         self.family = family
         self.calibrate = calibrate
+        self.imbalance = imbalance
         self.random_state = random_state
         self.n_jobs = n_jobs
 
@@ -162,7 +167,8 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        model = {"family": self.family, "fallback": None, "calibrate": self.calibrate, "seed": int(seed)}
+        model = {"family": self.family, "fallback": None, "seed": int(seed)}
+        model |= {"calibrate": self.calibrate, "imbalance": self.imbalance}
         table = {"path": "X", "label": "y", "positive": True}
         return settings_from({"table": table, "model": model}, source="ChurnClassifier").model
 

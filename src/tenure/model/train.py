@@ -193,12 +193,7 @@ def learn(frame: Frame, settings: ModelSettings, *, threads: int | None = None, 
     [1.0, 0.0]
     """
     family = find_family(settings.family)
-    group = frame.group()
-    _check_enough(frame.label, group, least=2)
-    encoder = Encoder.fit(frame.features)
-    examples = Examples(encoder.transform(frame.features), frame.label, group, encoder.layout)
-    fold = customer_folds(group, frame.label, folds=_folds(frame.label, group), seed=settings.seed)
-    return _train_family(family, _Ready(encoder, examples, fold, None), settings, threads, progress)
+    return _train_family(family, _encode(frame, settings, least=2), settings, threads, progress)
 
 
 def _folds(label: Flags, group: npt.NDArray[np.int64]) -> int:
@@ -209,20 +204,24 @@ def _folds(label: Flags, group: npt.NDArray[np.int64]) -> int:
 
 def _prepare(frame: Frame, split: Split, settings: ModelSettings) -> _Ready:
     blocks = split.blocks(frame)
-    training = frame.take(blocks.train)
-    group = training.group()
-    _check_enough(training.label, group)
     check_both_kinds(frame.label[blocks.test], "the test block")
-    encoder = Encoder.fit(training.features)
-    examples = Examples(
-        encoder.transform(training.features), training.label, group, encoder.layout, rebalance=find_rebalance(settings)
-    )
-    fold = customer_folds(group, training.label, folds=_folds(training.label, group), seed=settings.seed)
+    ready = _encode(frame.take(blocks.train), settings, least=LEAST)
     if not blocks.calibrate.any():
-        return _Ready(encoder, examples, fold, None)
+        return ready
     later = frame.take(blocks.calibrate)
     check_both_kinds(later.label, "the calibration block")
-    return _Ready(encoder, examples, fold, (encoder.transform(later.features), later.label, later.group()))
+    return replace(ready, apart=(ready.encoder.transform(later.features), later.label, later.group()))
+
+
+def _encode(training: Frame, settings: ModelSettings, least: int) -> _Ready:
+    """Rows to learn from, with their folds; nothing is set apart."""
+    group = training.group()
+    _check_enough(training.label, group, least)
+    encoder = Encoder.fit(training.features)
+    matrix, rebalance = encoder.transform(training.features), find_rebalance(settings)
+    examples = Examples(matrix, training.label, group, encoder.layout, rebalance=rebalance)
+    fold = customer_folds(group, training.label, folds=_folds(training.label, group), seed=settings.seed)
+    return _Ready(encoder, examples, fold, None)
 
 
 def _train_family(
@@ -259,7 +258,7 @@ def _train_family(
     )
 
 
-def _check_enough(label: Flags, group: npt.NDArray[np.int64], least: int = LEAST) -> None:
+def _check_enough(label: Flags, group: npt.NDArray[np.int64], least: int) -> None:
     check_both_kinds(label, "the training block")
     lost, kept = len(np.unique(group[label])), len(np.unique(group[~label]))
     if min(lost, kept) < least:
