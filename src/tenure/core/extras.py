@@ -22,6 +22,7 @@ EXTRAS = {
     "catboost": "catboost",
     "lightgbm": "lightgbm",
     "imblearn": "imbalance",
+    "optuna": "tune",
 }
 
 

@@ -235,6 +235,10 @@ class ModelSettings(Section):
     calibrate: Literal["auto", "none", "sigmoid", "isotonic"] = Field(
         "auto", description="calibration: auto keeps it only where it lowers out-of-fold log loss"
     )
+    parameters: dict[str, float] = Field(
+        {}, description="parameters of the family that differ from its defaults, as tuning finds them"
+    )
+    tune: int = Field(0, ge=0, description="trials of a search for better parameters before training; 0: none")
     seed: int = Field(0, ge=0, description="seed of everything random in training")
 
     @model_validator(mode="after")

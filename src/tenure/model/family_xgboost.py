@@ -16,11 +16,11 @@ one holdout's, its minimum needs only one number to be chosen, and the predictio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ from tenure.model.protocol import (
     Vector,
     sigmoid,
 )
+from tenure.model.space import Span
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
 from tenure.model.tree_paths import TreePaths, read_paths
 
@@ -168,7 +169,22 @@ class XGBoostFamily:
     splits_on_categories: ClassVar[bool] = True
     gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
+    space: ClassVar[Mapping[str, Span]] = {
+        "max_depth": Span(1, 10, is_whole=True),
+        "learning_rate": Span(0.01, 0.3, is_log=True),
+        "min_child_weight": Span(0.5, 100.0, is_log=True),
+        "subsample": Span(0.4, 1.0),
+        "colsample_bytree": Span(0.2, 1.0),
+        "reg_lambda": Span(0.1, 100.0, is_log=True),
+    }
     settings: XGBoostSettings = XGBoostSettings()
+
+    def tuned(self, parameters: Mapping[str, float]) -> Self:
+        """The family with some of its parameters set."""
+        given: dict[str, Any] = dict(parameters)
+        if "max_depth" in given:
+            given["depths"] = (int(given.pop("max_depth")),)
+        return replace(self, settings=replace(self.settings, **given))
 
     def cross_fit(
         self,
