@@ -64,6 +64,9 @@ class Trained:
     out_of_fold : float64 array (training rows,)
         Probability of each training row by a model that never saw its customer: after prior correction, before
         calibration.
+    held_out : float64 array
+        Calibrated probability of each row that calibration was learned from: of the calibration block, or of the
+        training rows by models that never saw their customers. A threshold that has to be searched is searched here.
     rows, churners, customers : int
         Of the training block.
     seconds : float
@@ -91,6 +94,7 @@ class Trained:
     log_loss: Mapping[str, float]
     calibrated_on: Literal["cross-fitted training rows", "calibration block"]
     out_of_fold: Vector
+    held_out: Vector
     rows: int
     churners: int
     customers: int
@@ -251,6 +255,7 @@ def _train_family(
         log_loss=chosen.log_loss,
         calibrated_on="cross-fitted training rows" if ready.apart is None else "calibration block",
         out_of_fold=crossed.probability,
+        held_out=replace(chosen.calibration, prior=0.0).apply(judged[0]),
         rows=len(examples.label),
         churners=int(examples.label.sum()),
         customers=int(examples.group.max()) + 1,
