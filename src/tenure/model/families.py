@@ -20,6 +20,7 @@ from tenure.model.family_ensemble import EnsembleFamily
 from tenure.model.family_forest import ForestFamily
 from tenure.model.family_lightgbm import LightGBMFamily
 from tenure.model.family_logistic import LogisticFamily
+from tenure.model.family_neural import NeuralFamily
 from tenure.model.family_xgboost import XGBoostFamily
 from tenure.model.protocol import Family
 from tenure.model.space import with_parameters
@@ -69,6 +70,7 @@ _SINGLE: Mapping[str, Callable[[], Family]] = {
     LogisticFamily.name: LogisticFamily,
     XGBoostFamily.name: XGBoostFamily,
     ForestFamily.name: ForestFamily,
+    NeuralFamily.name: NeuralFamily,
     CatBoostFamily.name: CatBoostFamily,
     LightGBMFamily.name: LightGBMFamily,
 }

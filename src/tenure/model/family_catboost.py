@@ -134,9 +134,8 @@ class CatBoostFamily:
         for number in range(folds):
             paths.append(self._path(examples, fold == number, seed, threads))
             progress("cross-fit", (number + 1) / folds)
-        rounds = min(path.rounds for path in paths)
-        losses = sum(path.losses[:rounds] for path in paths)
-        best = int(np.argmin(losses)) + 1
+        shortest = min(len(path.losses) for path in paths)
+        best = int(np.argmin(sum(path.losses[:shortest] for path in paths))) + 1
         margin = np.empty(len(fold))
         for number, path in enumerate(paths):
             margin[fold == number] = path.margin(best)
@@ -169,15 +168,18 @@ class CatBoostFamily:
         return CatBoostModel(booster, (folder / FILE).read_bytes())
 
     def _path(self, examples: Examples, held_out: Flags, seed: int, threads: int | None) -> _Path:
-        """The model of one fold after each round, on the fold's rows."""
+        """The model of one fold after each round, on the fold's rows.
+
+        The baselines are what CatBoost adds to a row's margin before it computes the loss: nothing to those that it
+        learns from, the prior correction to those that it is judged by.
+        """
         training, rest = examples.take(~held_out), examples.take(held_out)
-        parameters = self._parameters(self.settings.most_rounds, seed, threads)
-        judged = None
-        if training.rebalance is None:  # otherwise its own losses are those of another base rate, and say nothing
-            judged, parameters["od_wait"] = _pool(rest), self.settings.patience
+        shift = training.prior_shift
+        parameters = self._parameters(self.settings.most_rounds, seed, threads) | {"od_wait": self.settings.patience}
         booster = require("catboost").CatBoost(parameters)
-        booster.fit(_pool(training.balanced(seed)), eval_set=judged)
-        return _Path(booster, rest, training.prior_shift)
+        booster.fit(_pool(training.balanced(seed), 0.0), eval_set=_pool(rest, shift))
+        losses = np.array(booster.get_evals_result()["validation"]["Logloss"]) * len(rest.label)
+        return _Path(booster, _table(rest.matrix, _categories(rest.columns)), losses, shift)
 
     def _parameters(self, rounds: int, seed: int, threads: int | None) -> dict[str, Any]:
         return {
@@ -194,34 +196,32 @@ class CatBoostFamily:
         }
 
 
+@dataclass(frozen=True, eq=False)
 class _Path:
-    """Margins of held-out rows after each round, and their summed losses in nats."""
+    """The summed losses of held-out rows after each round, in nats, and their margins after any."""
 
-    def __init__(self, booster: Any, rest: Examples, shift: float) -> None:
-        self._booster, self._rest, self._shift = booster, rest, shift
-        self._rows = _table(rest.matrix, _categories(rest.columns))
-        staged = booster.staged_predict(self._rows, prediction_type="RawFormulaVal")
-        self.losses = np.array(
-            [row_log_loss(rest.label, sigmoid(np.asarray(margin) + shift)).sum() for margin in staged]
-        )
-        self.rounds = len(self.losses)
+    booster: Any
+    rows: pd.DataFrame
+    losses: Vector
+    shift: float
 
     def margin(self, rounds: int) -> Vector:
-        found = self._booster.predict(self._rows, prediction_type="RawFormulaVal", ntree_end=rounds)
-        return np.asarray(found, dtype=np.float64) + self._shift
+        found = self.booster.predict(self.rows, prediction_type="RawFormulaVal", ntree_end=rounds)
+        return np.asarray(found, dtype=np.float64) + self.shift
 
 
 def _categories(columns: Sequence[Column]) -> list[int]:
     return [place for place, column in enumerate(columns) if column.is_category]
 
 
-def _pool(examples: Examples) -> Any:
+def _pool(examples: Examples, baseline: float | None = None) -> Any:
     categories = _categories(examples.columns)
     return require("catboost").Pool(
         _table(examples.matrix, categories),
         examples.label.astype(np.int64),
         cat_features=categories,
         weight=examples.weight,
+        baseline=None if baseline is None else np.full(len(examples.label), baseline),
     )
 
 
