@@ -78,7 +78,7 @@ def with_parameters(family: Family, parameters: Parameters) -> Family:
     (4,)
     >>> with_parameters(XGBoostFamily(), {"lambda": 10})
     Traceback (most recent call last):
-    tenure.core.errors.ConfigError: The family 'xgboost' has no parameter 'lambda'. Known: ...
+    tenure.core.errors.ConfigError: The family 'xgboost' has no parameter 'lambda'. ...
     → Correct [model] parameters.
     """
     if not parameters:
