@@ -6,7 +6,7 @@ Enters: a `tenure.toml`, or settings with tables from memory. Leaves: the result
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tenure.app.check import CheckResult, check
+from tenure.app.explain import Explanation, explain_customer, shap_of
 from tenure.app.features import write_features
 from tenure.app.place import Place
 from tenure.app.scoring import load, score
@@ -112,6 +113,23 @@ class Project:
     ) -> ScoreSummary:
         """Score every customer at risk and publish the result."""
         return score(self.place, self._cutoff(as_of), version, progress)
+
+    def explain(
+        self,
+        customers: str | Sequence[str] | None = None,
+        as_of: str | datetime | None = None,
+        version: str | None = None,
+    ) -> Any:
+        """Explain customers as a `shap.Explanation`, for `shap.plots`; one row per customer, in log odds.
+
+        Without names, at most a thousand of those at risk. It needs the extra `shap`; `reasons` does not.
+        """
+        named = [customers] if isinstance(customers, str) else customers
+        return shap_of(self.place, named, self._cutoff(as_of), version)
+
+    def reasons(self, customer: str, as_of: str | datetime | None = None, version: str | None = None) -> Explanation:
+        """Explain one customer in words and percentage points, the strongest reason first."""
+        return explain_customer(self.place, customer, self._cutoff(as_of), version)
 
     def version(self, name: str | None = None) -> LoadedVersion:
         """Load a version after it proved itself; default: `champion`, else the latest."""

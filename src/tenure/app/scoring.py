@@ -36,7 +36,7 @@ from tenure.source.fields import timestamp_sql
 from tenure.source.history import History
 from tenure.source.ingest import ingest_table
 
-__all__ = ["load", "score"]
+__all__ = ["load", "rows_of", "score"]
 
 
 def load(place: Place, version: str | None = None) -> LoadedVersion:
@@ -92,14 +92,26 @@ def score(
     (103, True)
     """
     loaded = load(place, version)
-    if place.settings.table is not None:
-        rows, cutoff = _table_rows(place, as_of, progress)
-    else:
-        rows, cutoff = _event_rows(place, loaded, as_of, progress)
-    batch = Batch(rows, Predictor.of(loaded), place.settings.value, cutoff)
+    rows, cutoff = rows_of(place, loaded, as_of, progress)
+    batch = Batch(rows, Predictor.of(loaded), place.settings.value, cutoff, place.settings.score)
     summary = score_batch(batch, place.workspace, runtime=place.settings.runtime, clock=place.clock, progress=progress)
     publish_scores(place.database(), summary.folder, progress)
     return summary
+
+
+def rows_of(
+    place: Place, loaded: LoadedVersion, as_of: datetime | None = None, progress: Progress = silent
+) -> tuple[Snapshot, datetime]:
+    """The customers at risk with the features that a version needs, and the cutoff (UTC) that they speak for.
+
+    Raises
+    ------
+    ConfigError, NotFoundError, HistoryError
+        As `score`.
+    """
+    if place.settings.table is not None:
+        return _table_rows(place, as_of, progress)
+    return _event_rows(place, loaded, as_of, progress)
 
 
 def _event_rows(

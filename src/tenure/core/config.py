@@ -30,6 +30,7 @@ from tenure.core.settings import (
     ModelSettings,
     ProjectSettings,
     RuntimeSettings,
+    ScoreSettings,
     Section,
     TableSettings,
     ValueSettings,
@@ -53,6 +54,7 @@ class Settings(Section):
     features: tuple[FeatureSettings, ...] = ()
     model: ModelSettings = ModelSettings()
     value: ValueSettings = ValueSettings()
+    score: ScoreSettings = ScoreSettings()
     contract: ContractSettings = ContractSettings()
     audit: AuditSettings = AuditSettings()
     runtime: RuntimeSettings = RuntimeSettings()

@@ -28,6 +28,7 @@ __all__ = [
     "ModelSettings",
     "ProjectSettings",
     "RuntimeSettings",
+    "ScoreSettings",
     "Section",
     "TableSettings",
     "ValueSettings",
@@ -283,6 +284,13 @@ class ValueSettings(Section):
                 f"clv ({self.clv}) must exceed incentive_cost ({self.incentive_cost}), or no contact can pay"
             )
         return self
+
+
+class ScoreSettings(Section):
+    """What a batch of scores carries beside them."""
+
+    explain: int = Field(10_000, ge=0, description="contacts who get reasons, the best ones first; 0 for none")
+    reasons: int = Field(3, ge=1, description="reasons for each of them at most")
 
 
 class ContractSettings(Section):

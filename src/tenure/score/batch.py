@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from itertools import groupby
@@ -34,14 +34,15 @@ import pyarrow as pa
 
 from tenure.core.errors import StateError
 from tenure.core.progress import Progress, silent
-from tenure.core.settings import RuntimeSettings, ValueSettings
+from tenure.core.settings import RuntimeSettings, ScoreSettings, ValueSettings
 from tenure.core.time import Clock, format_instant, system_clock
 from tenure.model.verify import dependencies
 from tenure.score.ahead import ahead
-from tenure.score.contacts import write_contacts
+from tenure.score.contacts import ContactList, best_contacts, write_contacts
 from tenure.score.part import Tally, read_tally, write_part
 from tenure.score.place import exclusive, put_in_place, scores_folder
 from tenure.score.predictor import Predictor
+from tenure.score.reasons import REASONS, write_reasons
 from tenure.score.rows import Snapshot
 from tenure.score.run import CONTACTS, Run, ScoreSummary, begin, clear_work, finish, finished
 from tenure.score.scored import Scorer
@@ -69,6 +70,8 @@ class Batch:
         What a customer is worth and what contacting costs.
     as_of : datetime
         UTC; the cutoff of the snapshot.
+    extra : ScoreSettings
+        How many contacts get reasons, and how many each; none without an explainer.
     part_rows, batch_rows : int
         Customers per file, and per step within it.
     """
@@ -77,6 +80,7 @@ class Batch:
     predictor: Predictor
     value: ValueSettings
     as_of: datetime
+    extra: ScoreSettings = field(default_factory=ScoreSettings)
     part_rows: int = PART_ROWS
     batch_rows: int = BATCH_ROWS
 
@@ -91,6 +95,7 @@ class Batch:
             "version": self.predictor.name,
             "version_fingerprint": self.predictor.fingerprint,
             "value": self.value.model_dump(mode="json"),
+            "extra": self.extra.model_dump(mode="json"),
             "part_rows": self.part_rows,
             "batch_rows": self.batch_rows,
             "made_with": dependencies(),  # a run that is killed before an upgrade is not finished after it
@@ -170,13 +175,23 @@ def score_batch(
         tally = _write_parts(batch, run, progress)
         progress("contacts", 0.0)
         with open_engine(runtime or RuntimeSettings(), workspace) as engine:
-            contacts = write_contacts(engine, _paths(batch, run), run.folder / CONTACTS, batch.value)
+            contacts = _write_list(engine, batch, run)
         progress("contacts", 1.0)
         summary = finish(run, visible, identity, tally, contacts)
         progress("publish", 0.0)
         put_in_place(run.folder, visible)
         progress("publish", 1.0)
     return summary
+
+
+def _write_list(engine: duckdb.DuckDBPyConnection, batch: Batch, run: Run) -> ContactList:
+    """The contact list, with reasons at its top where the version can give them."""
+    paths, explainer, reasons = _paths(batch, run), batch.predictor.explainer, None
+    if explainer is not None and batch.extra.explain:
+        reasons = run.folder / REASONS
+        best = best_contacts(engine, paths, batch.value, batch.extra.explain)
+        write_reasons(engine, batch.snapshot.paths, best, explainer, reasons, batch.extra.reasons)
+    return write_contacts(engine, paths, run.folder / CONTACTS, batch.value, reasons)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ the `capacity` best of them, ordered by expected incremental profit and, where t
 the list adds up to. Invariant: the order never depends on memory or threads. What does not fit into memory is sorted
 on disk.
 
-Money and probabilities are rounded to four decimals in the list; the exact numbers stand in the scores.
+Money and probabilities are rounded to four decimals in the list; the exact numbers stand in the scores. Where reasons
+were worked out, for the top of the list, they stand at the end of the line; further down that cell is empty.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tenure.score.rows import rechunk
 from tenure.score.scored import CONTACT, ID, has_range
 from tenure.source.engine import quote_identifier, quote_literal, read_parquet_sql
 
-__all__ = ["ContactList", "contact_columns", "write_contacts"]
+__all__ = ["ContactList", "best_contacts", "contact_columns", "write_contacts"]
 
 _CHUNK_ROWS = 100_000
 _DECIMALS = 4
@@ -43,17 +44,20 @@ class ContactList:
         How many customers stand in it.
     profit_low, profit_expected, profit_high : float
         Incremental profit of contacting all of them, over the range of the save rate.
+    explained : int
+        How many of them have reasons.
 
     Examples
     --------
-    >>> ContactList(1, 5.0, 6.0, 7.0) + ContactList(2, 1.0, 2.0, 3.0)
-    ContactList(contacts=3, profit_low=6.0, profit_expected=8.0, profit_high=10.0)
+    >>> ContactList(1, 5.0, 6.0, 7.0) + ContactList(2, 1.0, 2.0, 3.0, 2)
+    ContactList(contacts=3, profit_low=6.0, profit_expected=8.0, profit_high=10.0, explained=2)
     """
 
     contacts: int = 0
     profit_low: float = 0.0
     profit_expected: float = 0.0
     profit_high: float = 0.0
+    explained: int = 0
 
     def __add__(self, other: ContactList) -> ContactList:
         return ContactList(
@@ -61,11 +65,12 @@ class ContactList:
             self.profit_low + other.profit_low,
             self.profit_expected + other.profit_expected,
             self.profit_high + other.profit_high,
+            self.explained + other.explained,
         )
 
 
 def contact_columns(value: ValueSettings) -> tuple[str, ...]:
-    """Columns of the list after `rank`.
+    """Columns of the list after `rank`, without the reasons.
 
     Examples
     --------
@@ -76,8 +81,21 @@ def contact_columns(value: ValueSettings) -> tuple[str, ...]:
     return (ID, "probability", "band", "clv", "expected_profit", *ends)
 
 
+def best_contacts(
+    engine: duckdb.DuckDBPyConnection, parts: Sequence[Path], value: ValueSettings, most: int
+) -> list[str]:
+    """Ids of the contacts who stand first, at most `most` and at most as many as the capacity allows."""
+    limit = most if value.capacity is None else min(most, value.capacity)
+    rows = engine.sql(_ranked_sql(parts, (ID,), limit)).fetchall()
+    return [customer_id for (customer_id,) in rows]
+
+
 def write_contacts(
-    engine: duckdb.DuckDBPyConnection, parts: Sequence[Path], path: Path, value: ValueSettings
+    engine: duckdb.DuckDBPyConnection,
+    parts: Sequence[Path],
+    path: Path,
+    value: ValueSettings,
+    reasons: Path | None = None,
 ) -> ContactList:
     """Write the contact list of finished scores.
 
@@ -91,10 +109,20 @@ def write_contacts(
         The list; it appears when it is whole.
     value : ValueSettings
         Its `capacity` bounds the list, and its `save_rate` says whether there is a range.
+    reasons : Path, optional
+        From `tenure.score.reasons.write_reasons`; without it the list has no such column.
     """
     columns = contact_columns(value)
     total = ContactList()
-    pages = side_by_side(_page, enumerate(ahead(_ranked(engine, parts, columns, value.capacity))))
+    ranked_sql = _ranked_sql(parts, columns, value.capacity)
+    if reasons is not None:
+        columns = (*columns, "reasons")
+        ranked_sql = (
+            f"SELECT ranked.*, explained.reasons FROM ({ranked_sql}) AS ranked "
+            f"LEFT JOIN {read_parquet_sql([reasons])} AS explained USING ({ID}) "
+            "ORDER BY expected_profit DESC, customer_id"
+        )
+    pages = side_by_side(_page, enumerate(ahead(_tables(engine, ranked_sql))))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write((",".join(("rank", *columns)) + "\n").encode())
         for text, subtotal in pages:
@@ -103,15 +131,17 @@ def write_contacts(
     return total
 
 
-def _ranked(
-    engine: duckdb.DuckDBPyConnection, parts: Sequence[Path], columns: Sequence[str], capacity: int | None
-) -> Iterator[pa.Table]:
+def _ranked_sql(parts: Sequence[Path], columns: Sequence[str], limit: int | None) -> str:
     chosen = ", ".join(quote_identifier(name) for name in columns)
-    limit_sql = "" if capacity is None else f"LIMIT {capacity:d}"
-    rows = engine.sql(
+    limit_sql = "" if limit is None else f"LIMIT {limit:d}"
+    return (
         f"SELECT {chosen} FROM {read_parquet_sql(parts)} WHERE decision = {quote_literal(CONTACT)} "
         f"ORDER BY expected_profit DESC, customer_id {limit_sql}"
-    ).to_arrow_reader(_CHUNK_ROWS)
+    )
+
+
+def _tables(engine: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.Table]:
+    rows = engine.sql(sql).to_arrow_reader(_CHUNK_ROWS)
     # Tables of one exact length: the totals are sums of floats, whose last digits depend on what is summed together.
     return rechunk((pa.Table.from_batches([batch]) for batch in rows), _CHUNK_ROWS)
 
@@ -133,7 +163,8 @@ def _readable(table: pa.Table, before: int) -> pa.Table:
 
 def _subtotal(table: pa.Table) -> ContactList:
     expected = pc.sum(table.column("expected_profit")).as_py()
+    explained = pc.count(table.column("reasons")).as_py() if "reasons" in table.column_names else 0
     if "expected_profit_low" not in table.column_names:
-        return ContactList(table.num_rows, expected, expected, expected)
+        return ContactList(table.num_rows, expected, expected, expected, explained)
     low, high = (pc.sum(table.column(f"expected_profit_{end}")).as_py() for end in ("low", "high"))
-    return ContactList(table.num_rows, low, expected, high)
+    return ContactList(table.num_rows, low, expected, high, explained)

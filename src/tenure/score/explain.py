@@ -30,6 +30,8 @@ from tenure.score.phrase import Phrases, Value
 
 __all__ = ["Explained", "Explainer", "Reason", "effects", "points"]
 
+LEAST_EFFECT = 0.005  # half a percentage point; what goes with less is no reason to give
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -174,7 +176,7 @@ class Explainer:
         table : table
             Raw feature columns.
         most : int
-            Reasons per row at most; fewer where less raises it.
+            Reasons per row at most; fewer where fewer raise it by half a percentage point.
         """
         found = self.parts.contributions(table)
         effect = effects(found, self.parts.calibrated)
@@ -184,7 +186,7 @@ class Explainer:
         for row, order in enumerate(np.argsort(-effect, axis=1, kind="stable").tolist()):
             chosen: dict[str, int] = {}
             for place in order:
-                if len(chosen) == most or effect[row, place] <= 0:
+                if len(chosen) == most or effect[row, place] < LEAST_EFFECT:
                     break
                 chosen.setdefault(topics[place], place)
             rows.append(tuple(

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tenure.model.artifact import LoadedVersion
 from tenure.model.protocol import Vector
+from tenure.score.explain import Explainer
 
 __all__ = ["Predictor"]
 
@@ -34,6 +35,8 @@ class Predictor:
     predict : callable
         Gives the calibrated churn probability of each row of a table, float64 in [0, 1]. It may be called from any
         thread and gives a row the same probability in any company.
+    explainer : Explainer, optional
+        Gives reasons; without it there are none.
 
     Examples
     --------
@@ -47,6 +50,7 @@ class Predictor:
     fingerprint: str
     features: tuple[str, ...]
     predict: Callable[[pa.Table], Vector]
+    explainer: Explainer | None = None
 
     @classmethod
     def of(cls, version: LoadedVersion) -> Self:
@@ -56,4 +60,5 @@ class Predictor:
             hashlib.sha256(version.manifest.to_json()).hexdigest(),
             tuple(column.name for column in version.parts.encoder.columns),
             version.predict,
+            Explainer(version.parts),
         )

@@ -1,6 +1,6 @@
 """Reasons for the contacts at the top of a list.
 
-Enters: who stands at the top, in their order; the snapshot with their features; an `Explainer`. Leaves: `reasons.parquet`,
+Enters: who stands at the top; the snapshot with their features; an `Explainer`. Leaves: `reasons.parquet`,
 a row per customer with the reasons as data and as a text for people. Invariant: the file depends on the customers and
 the version alone, not on how many are explained at a time; no more than a page of customers is in memory.
 

@@ -13,7 +13,9 @@ from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from tenure.core.errors import InputError, NotFoundError, did_you_mean
 
@@ -58,6 +60,11 @@ class Snapshot:
         """Number of rows."""
         return self.groups[-1].stop if self.groups else 0
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, in the order of their rows."""
+        return tuple(dict.fromkeys(group.path for group in self.groups))
+
     def require(self, columns: Iterable[str], purpose: str) -> None:
         """Refuse a snapshot that lacks a column.
 
@@ -85,6 +92,11 @@ class Snapshot:
         """Read the rows at positions `start` to `stop`, in tables of `rows` rows; the last one may be shorter."""
         wanted = list(dict.fromkeys(columns))
         return rechunk(self._pieces(start, stop, wanted, rows), rows)
+
+    def pick(self, column: str, wanted: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """The rows whose text in a column is one of those wanted, in the order of the snapshot."""
+        rows = dataset([str(path) for path in self.paths], format="parquet")
+        return rows.to_table(columns=list(dict.fromkeys(columns)), filter=pc.field(column).isin(list(wanted)))
 
     def _pieces(self, start: int, stop: int, columns: list[str], rows: int) -> Iterator[pa.Table]:
         for group in self.groups:

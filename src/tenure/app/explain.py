@@ -1,0 +1,166 @@
+"""`tenure explain`: why a customer has the score that they have.
+
+Enters: a `Place`, a customer's id, a cutoff, the name of a version. Leaves: an `Explanation`. Invariant: the features
+are those that `tenure score` reads at the same cutoff, so the probability explained is the one that is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tenure.app.place import Place
+from tenure.app.scoring import load, rows_of
+from tenure.core.errors import NotFoundError, did_you_mean
+from tenure.core.progress import Progress, silent
+from tenure.core.time import format_instant
+from tenure.model.families import find_family
+from tenure.model.protocol import Explanation as Kind
+from tenure.score.explain import Explained, Explainer
+from tenure.score.explanation import to_shap
+from tenure.score.rows import Snapshot
+
+__all__ = ["Explanation", "explain_customer", "shap_of"]
+
+MOST_SHOWN = 1_000
+_ID = "customer_id"
+_MOST_NEAR = 20_000  # ids to look for a similar one in
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A customer's score taken apart, with what it belongs to.
+
+    Parameters
+    ----------
+    version : str
+        That scored.
+    as_of : datetime
+        UTC; what the features speak for.
+    kind : str
+        How the contributions were found.
+    customer : Explained
+        The probability and its reasons.
+    """
+
+    version: str
+    as_of: datetime
+    kind: Kind
+    customer: Explained
+
+
+def explain_customer(
+    place: Place,
+    customer_id: str,
+    as_of: datetime | None = None,
+    version: str | None = None,
+    progress: Progress = silent,
+) -> Explanation:
+    """Explain one customer's score.
+
+    Parameters
+    ----------
+    place : Place
+        The project.
+    customer_id : str
+        Somebody at risk at the cutoff.
+    as_of : datetime or None
+        UTC cutoff; default: the end of the log.
+    version : str or None
+        A version, an alias or `latest`; default: `champion`.
+    progress : Progress
+        Told about the stages.
+
+    Raises
+    ------
+    NotFoundError
+        Nobody at risk has this id, or there is no such version.
+    ConfigError, HistoryError
+        As `tenure.app.scoring.score`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.training import train_version
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> _ = train_version(place)
+    >>> found = explain_customer(place, "c100")
+    >>> found.customer.reasons[0].feature, found.kind
+    ('order_count_28d', 'exact Shapley values (coefficients)')
+    """
+    loaded = load(place, version)
+    rows, cutoff = rows_of(place, loaded, as_of, progress)
+    explainer = Explainer(loaded.parts)
+    found = explainer.explain(_find(rows, [customer_id], explainer, cutoff), [customer_id])[0]
+    return Explanation(loaded.name, cutoff, find_family(loaded.manifest.family).explanation, found)
+
+
+def shap_of(
+    place: Place,
+    customer_ids: Sequence[str] | None = None,
+    as_of: datetime | None = None,
+    version: str | None = None,
+    progress: Progress = silent,
+) -> Any:
+    """Explain customers as a `shap.Explanation`.
+
+    Parameters
+    ----------
+    place, as_of, version, progress
+        As for `explain_customer`.
+    customer_ids : sequence of str, optional
+        At risk at the cutoff; the rows have their order. Default: at most a thousand of all who
+        are, at even distances.
+
+    Raises
+    ------
+    MissingExtraError
+        The extra `shap` is not installed.
+    NotFoundError, ConfigError, HistoryError
+        As `explain_customer`.
+    """
+    loaded = load(place, version)
+    rows, cutoff = rows_of(place, loaded, as_of, progress)
+    explainer = Explainer(loaded.parts)
+    table = _sample(rows, explainer) if customer_ids is None else _find(rows, customer_ids, explainer, cutoff)
+    return to_shap(loaded.parts, table)
+
+
+def _find(rows: Snapshot, customer_ids: Sequence[str], explainer: Explainer, cutoff: datetime) -> pa.Table:
+    """The features of customers, in the order asked for."""
+    table = rows.pick(_ID, customer_ids, (_ID, *explainer.columns))
+    place = {customer_id: number for number, customer_id in enumerate(table.column(_ID).to_pylist())}
+    for customer_id in customer_ids:
+        if customer_id not in place:
+            raise _unknown(rows, customer_id, cutoff)
+    return table.take([place[customer_id] for customer_id in customer_ids])
+
+
+def _unknown(rows: Snapshot, customer_id: str, cutoff: datetime) -> NotFoundError:
+    near = ""
+    if rows.rows <= _MOST_NEAR:
+        ids = [one for table in rows.read(0, rows.rows, [_ID], rows.rows) for one in table.column(_ID).to_pylist()]
+        near = f" {did_you_mean(customer_id, ids)}"
+    return NotFoundError(
+        f"Customer {customer_id!r} is not among the {rows.rows:,} at risk at {format_instant(cutoff)}.{near}",
+        hint="Who has not been active enough, or not lately, has no score. Check the id, or give another --as-of.",
+        customer_id=customer_id,
+    )
+
+
+def _sample(rows: Snapshot, explainer: Explainer) -> pa.Table:
+    """At most `MOST_SHOWN` customers at even distances."""
+    places = np.unique(np.linspace(0, rows.rows - 1, min(MOST_SHOWN, rows.rows)).round().astype(np.int64))
+    kept, start = [], 0
+    for table in rows.read(0, rows.rows, explainer.columns, 100_000):
+        inside = places[(places >= start) & (places < start + table.num_rows)] - start
+        kept.append(table.take(inside))
+        start += table.num_rows
+    return pa.concat_tables(kept)
