@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 
 from tenure.cli.check import check
 from tenure.cli.demo import demo
+from tenure.cli.explain import explain
 from tenure.cli.features import features
 from tenure.cli.init import init
 from tenure.cli.models import models
@@ -56,7 +57,7 @@ def _program(
     """From a business's own event log to the customers it is about to lose."""
 
 
-for verb in (demo, init, check, features, train, score, simulate):
+for verb in (demo, init, check, features, train, score, explain, simulate):
     app.command()(verb)
 app.add_typer(models, name="models")
 
