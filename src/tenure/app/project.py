@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from tenure.app.check import CheckResult, check
 from tenure.app.explain import Explanation, explain_customer, shap_of
+from tenure.app.compare import CompareResult, compare_models
 from tenure.app.features import write_features
 from tenure.app.place import Place
 from tenure.app.scoring import load, score
@@ -107,6 +108,12 @@ class Project:
     def train(self, progress: Progress = silent) -> TrainResult:
         """Train, judge, write and register a version."""
         return train_version(self.place, progress)
+
+    def compare(
+        self, families: Sequence[str] = (), imbalances: Sequence[str] = (), progress: Progress = silent
+    ) -> CompareResult:
+        """Train families and imbalance methods side by side, and say what the evidence allows."""
+        return compare_models(self.place, families, imbalances, progress)
 
     def score(
         self, as_of: str | datetime | None = None, version: str | None = None, progress: Progress = silent

@@ -18,6 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tenure.cli.check import check
+from tenure.cli.compare import compare
 from tenure.cli.demo import demo
 from tenure.cli.explain import explain
 from tenure.cli.features import features
@@ -57,7 +58,7 @@ def _program(
     """From a business's own event log to the customers it is about to lose."""
 
 
-for verb in (demo, init, check, features, train, score, explain, simulate):
+for verb in (demo, init, check, features, train, compare, score, explain, simulate):
     app.command()(verb)
 app.add_typer(models, name="models")
 

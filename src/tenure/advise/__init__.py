@@ -1,0 +1,1 @@
+"""Advice from measurements: which model is worth having on this project's own data, at which cost."""

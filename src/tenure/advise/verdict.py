@@ -1,0 +1,197 @@
+"""What a comparison comes down to, in sentences that claim no more than the intervals allow.
+
+Enters: the draws of `tenure.advise.quality` and the candidates, the champion first. Leaves: a headline and findings.
+Invariant: "better" is said only where an interval that allows for all comparisons lies on one side of zero; "no better"
+only where it ends below `MARGIN`; everything else is "not settled". Absence of evidence is never called equality.
+
+`MARGIN` is the difference in ROC AUC that is treated as nothing: .01 means that of a leaver and a stayer, one pair in a
+hundred more is put in the right order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tenure.advise.candidate import NOTHING, Candidate
+from tenure.advise.quality import Draws
+from tenure.model.evaluate import Estimate
+
+__all__ = ["FEWEST_CHURNERS", "MARGIN", "Finding", "conclude"]
+
+MARGIN = 0.01
+FEWEST_CHURNERS = 30
+LOGISTIC = "logistic"
+
+Kind = Literal["better", "champion", "enough", "insufficient", "rebalancing"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence and what it is about.
+
+    Parameters
+    ----------
+    kind : {"better", "champion", "enough", "insufficient", "rebalancing"}
+        Something is better than the champion; the champion is best; logistic regression is enough (or not, or that is
+        not settled); nothing can be said; what an imbalance method did.
+    about : tuple of str
+        Names of the candidates.
+    text : str
+        One or two sentences.
+    """
+
+    kind: Kind
+    about: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class _Rival:
+    """A candidate beside the champion, with differences that allow for all comparisons."""
+
+    name: str
+    auc: Estimate
+    profit: Estimate
+
+
+def conclude(draws: Draws, candidates: Sequence[Candidate], lost_customers: int) -> tuple[Finding, ...]:
+    """The headline, then the other findings.
+
+    Parameters
+    ----------
+    draws : Draws
+        Of the candidates' names.
+    candidates : sequence of Candidate
+        Those that were judged, the champion first.
+    lost_customers : int
+        Customers of the test block who left; below `FEWEST_CHURNERS` nothing is concluded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tenure.advise.quality import METRICS
+    >>> point = np.tile(np.array([[0.8], [0.7]]), (1, len(METRICS)))
+    >>> drawn = point + np.random.default_rng(0).normal(0, 0.01, (200, 2, 1))
+    >>> found = conclude(
+    ...     Draws(("xgboost", "logistic"), METRICS, point, drawn),
+    ...     [Candidate("xgboost"), Candidate("logistic")],
+    ...     lost_customers=200,
+    ... )
+    >>> found[0].kind, found[0].text.partition(":")[0]
+    ('champion', 'The champion xgboost ranks better than every other candidate')
+    """
+    if lost_customers < FEWEST_CHURNERS:
+        text = f"Insufficient evidence: only {lost_customers} customers of the test block left; at least "
+        return (Finding("insufficient", draws.names, f"{text}{FEWEST_CHURNERS} are needed to tell models apart."),)
+    if len(candidates) == 1:
+        text = f"Insufficient evidence: {candidates[0].name} stands alone; there is nothing to compare it with."
+        return (Finding("insufficient", draws.names, text),)
+    champion = candidates[0].name
+    rivals = _rivals(draws, champion, [candidate.name for candidate in candidates[1:]])
+    logistic = _logistic(draws, candidates)
+    headline = logistic if logistic and logistic.kind == "enough" else _beside_champion(champion, rivals)
+    said = logistic is None or logistic is headline or headline.kind == "champion" or champion == LOGISTIC
+    return (headline, *(() if said or logistic is None else (logistic,)), *_rebalancing(draws, candidates))
+
+
+def _rivals(draws: Draws, champion: str, names: Sequence[str]) -> list[_Rival]:
+    pairs = [(name, champion) for name in names]
+    both = zip(draws.together(pairs, "roc_auc"), draws.together(pairs, "profit"), strict=True)
+    return [_Rival(name, auc, profit) for name, (auc, profit) in zip(names, both, strict=True)]
+
+
+def _beside_champion(champion: str, rivals: Sequence[_Rival]) -> Finding:
+    closest = max(rivals, key=lambda rival: rival.auc.value)
+    ranking = max((rival for rival in rivals if rival.auc.low > 0), key=lambda rival: rival.auc.value, default=None)
+    earning = max((r for r in rivals if r.profit.low > 0), key=lambda rival: rival.profit.value, default=None)
+    if ranking:
+        text = f"{ranking.name} ranks better than the champion {champion}: ROC AUC {_signed(ranking.auc)}; "
+        return Finding("better", (ranking.name, champion), text + _earns(ranking.profit))
+    if earning:
+        text = (
+            f"{earning.name} earns more than the champion {champion}: {_money(earning.profit)} per customer; that it "
+        )
+        return Finding("better", (earning.name, champion), f"{text}ranks better is not shown ({_signed(earning.auc)}).")
+    if all(rival.auc.high < 0 for rival in rivals):
+        text = f"The champion {champion} ranks better than every other candidate: the closest, {closest.name}, is "
+        return Finding("champion", (champion,), f"{text}{_signed(closest.auc)} in ROC AUC.")
+    text = f"Insufficient evidence to replace the champion {champion}: nothing is shown to rank better or to earn more"
+    bound = max(rival.auc.high for rival in rivals)
+    worth = f", and nothing can rank better by more than {_bare(bound)}" if 0 < bound < MARGIN else ""
+    return Finding(
+        "insufficient", (champion, closest.name),
+        f"{text}{worth}. The closest, {closest.name}, differs by {_signed(closest.auc)} in ROC AUC.",
+    )  # fmt: skip
+
+
+def _earns(profit: Estimate) -> str:
+    if profit.low > 0:
+        return f"it earns {_money(profit)} more per customer."
+    if profit.high < 0:
+        return f"but it earns less per customer ({_money(profit)})."
+    return f"whether it earns more is not settled ({_money(profit)} per customer)."
+
+
+def _logistic(draws: Draws, candidates: Sequence[Candidate]) -> Finding | None:
+    """Whether logistic regression is enough: nothing may rank better by `MARGIN` or be shown to earn more."""
+    others = [c.name for c in candidates if c.family != LOGISTIC]
+    if Candidate(LOGISTIC) not in candidates or not others:
+        return None
+    rivals = _rivals(draws, LOGISTIC, others)
+    best = max(rivals, key=lambda rival: rival.auc.value)
+    bound = max(rival.auc.high for rival in rivals)
+    earning = [rival for rival in rivals if rival.profit.low > 0]
+    if bound < MARGIN and not earning:
+        by = f"by more than {_bare(bound)} of ROC AUC" if bound > 0 else "at all"
+        text = f"Logistic regression is enough: nothing else can rank better {by}, or is shown to earn more."
+        return Finding("enough", (LOGISTIC,), text)
+    if best.auc.low > 0:
+        text = f"Logistic regression is not the best here: {best.name} ranks better by {_signed(best.auc)} of ROC AUC; "
+        return Finding("better", (best.name, LOGISTIC), text + _earns(best.profit))
+    text = f"Whether logistic regression is enough is not settled: {best.name} differs from it by {_signed(best.auc)}"
+    return Finding("insufficient", (best.name, LOGISTIC), f"{text} of ROC AUC.")
+
+
+def _rebalancing(draws: Draws, candidates: Sequence[Candidate]) -> Iterator[Finding]:
+    """What each method did to its family: to where the line falls, and to the order of the customers."""
+    pairs = [(c.name, c.plain.name) for c in candidates if c.imbalance != NOTHING and c.plain in candidates]
+    if not pairs:
+        return
+    together = zip(pairs, draws.together(pairs, "roc_auc"), draws.together(pairs, "profit"), strict=True)
+    for (name, plain), auc, profit in together:
+        moved = draws.ahead(name, plain, "contacted_at_half")
+        recalls = [draws.estimate(*what).value for what in ((name, "recall_at_half"), (plain, "recall_at_half"))]
+        equal = draws.estimate(name, "plain_recall").value
+        did = (
+            f"moved the threshold (cut at one half, its uncorrected scores reach {recalls[0]:.0%} of the leavers "
+            f"and the plain ones {recalls[1]:.0%}; with as many contacts the plain ones reach {equal:.0%})"
+            if moved.low > 0 or moved.high < 0
+            else "is not shown to have moved the threshold"
+        )
+        yield Finding("rebalancing", (name, plain), f"{name} {did}{_effect(auc, profit)}")
+
+
+def _effect(auc: Estimate, profit: Estimate) -> str:
+    said = f"ROC AUC {_signed(auc)}, profit per customer {_money(profit)}"
+    if auc.low > 0:
+        return f" and improved the model: {said}."
+    if auc.high < 0:
+        return f" and made the model worse: {said}."
+    if auc.high < MARGIN and profit.low <= 0:
+        by = f" by as much as {_bare(MARGIN)} of ROC AUC" if auc.high > 0 else ""
+        return f" and did not improve the model{by}: {said}."
+    return f"; whether it improved the model is not settled: {said}."
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+
+
+def _money(estimate: Estimate) -> str:
+    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+
+
+def _bare(number: float) -> str:
+    return f"{number:.3f}".removeprefix("0")

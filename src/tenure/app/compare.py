@@ -1,0 +1,172 @@
+"""`tenure compare`: families and imbalance methods on the project's own data, out of time.
+
+Enters: a `Place` and the names of families and methods. Leaves: a `CompareResult`, and beside the project's other
+results a page and a JSON document of it. Invariant: the rows, blocks and audit are those of `tenure train`; nothing is
+registered and no alias moves, for a comparison is advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenure.advise.candidate import Candidate, plan_candidates
+from tenure.advise.compare import Comparison, compare
+from tenure.advise.quality import Stakes
+from tenure.app.frames import Prepared, prepare
+from tenure.app.money import customer_values
+from tenure.app.place import Place
+from tenure.core.errors import ConfigError, did_you_mean
+from tenure.core.files import atomic_path
+from tenure.core.progress import Progress, silent
+from tenure.core.time import format_instant
+from tenure.features.audit import require_clean
+from tenure.model.document import canonical, plain
+from tenure.model.families import AUTO, find_family, installed_families, require_family
+from tenure.model.imbalance import IMBALANCE
+from tenure.model.manifest import MANIFEST, Manifest
+from tenure.report.comparison import ComparisonInput, render_comparison
+
+__all__ = ["CompareResult", "compare_models"]
+
+CHAMPION = "champion"
+FOLDER = "comparisons"
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """A comparison and where it is kept.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Who did how well at which cost.
+    conclusion : str
+        What it comes down to; claims no more than the intervals allow.
+    champion_is : str
+        What the champion of the comparison is: the registered one's recipe, or that of the settings.
+    report, document : Path
+        The page, and the same as JSON.
+    notes : tuple of str
+        What every reader must know.
+    """
+
+    comparison: Comparison
+    conclusion: str
+    champion_is: str
+    report: Path
+    document: Path
+    notes: tuple[str, ...]
+
+
+def compare_models(
+    place: Place,
+    families: Sequence[str] = (),
+    imbalances: Sequence[str] = (),
+    progress: Progress = silent,
+) -> CompareResult:
+    """Train every family with every imbalance method, judge all on the test block, and write page and document.
+
+    Parameters
+    ----------
+    place : Place
+        The project.
+    families : sequence of str
+        Names; default: every single family whose packages are installed.
+    imbalances : sequence of str
+        Names of methods; default: none. Each is compared with the same family without it.
+    progress : Progress
+        Told about the stages.
+
+    Raises
+    ------
+    ConfigError
+        There is no such family or method.
+    MissingExtraError
+        A family was asked for by name, and a package that it needs is not installed.
+    InputError
+        The sources, the history or the settings do not allow it.
+    AuditError
+        The audit found a feature that knows the answer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> result = compare_models(place, ["logistic"], ["weights"])
+    >>> [entry.name for entry in result.comparison.entries], result.champion_is
+    (['logistic', 'logistic + weights'], 'the family and method of the settings')
+    """
+    families, imbalances = _known(families, imbalances)
+    with place.engine() as engine:
+        found = prepare(place, engine, progress)
+    require_clean(found.audit)
+    settings = place.settings
+    champion, champion_is = _champion(place)
+    test = found.frame.take(found.split.blocks(found.frame).test)
+    stakes = Stakes(
+        test.customer_id, test.cutoff, test.label, customer_values(test.features, settings.value), settings.value
+    )
+    candidates = plan_candidates(families, imbalances, champion)
+    place.workspace.mkdir(parents=True, exist_ok=True)
+    comparison = compare(
+        found.frame, found.split, stakes, candidates, settings.model,
+        threads=settings.runtime.threads, folder=place.workspace, progress=progress,
+    )  # fmt: skip
+    return _kept(place, found, comparison, champion_is)
+
+
+def _known(families: Sequence[str], imbalances: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names that were asked for, or the usual ones; what cannot be done is said before the long work."""
+    for name in families:
+        if name != AUTO:
+            find_family(name)
+            require_family(name)
+    for name in imbalances:
+        if name not in IMBALANCE:
+            raise ConfigError(
+                f"There is no imbalance method {name!r}. {did_you_mean(name, IMBALANCE)}",
+                hint="Name one that [model] imbalance knows.",
+                imbalance=name,
+            )
+    return tuple(families) or installed_families(), tuple(imbalances) or (IMBALANCE[0],)
+
+
+def _champion(place: Place) -> tuple[Candidate, str]:
+    """What the others have to beat: the registered champion's family and method, learned anew from the same rows."""
+    registry = place.registry()
+    if CHAMPION not in registry.aliases():
+        model = place.settings.model
+        return Candidate(model.family, model.imbalance), "the family and method of the settings"
+    version = registry.resolve(CHAMPION)
+    manifest = Manifest.from_json((version.folder / MANIFEST).read_bytes())
+    imbalance = str((manifest.settings.get("model") or {}).get("imbalance", IMBALANCE[0]))
+    return Candidate(version.family, imbalance), f"the family and method of {version.name}, learned from the same rows"
+
+
+def _kept(place: Place, found: Prepared, comparison: Comparison, champion_is: str) -> CompareResult:
+    made = place.now().replace(microsecond=0)
+    folder = place.workspace / FOLDER
+    name = format_instant(made).replace(":", "")
+    notes = (*((found.split.explanation,) if found.split.how != "cutoffs" else ()), *found.notes)
+    given = ComparisonInput(
+        project=place.settings.project.name,
+        created_at=made,
+        churn=found.churn,
+        split=found.split,
+        value=place.settings.value,
+        comparison=comparison,
+        champion_is=champion_is,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+    result = CompareResult(
+        comparison, comparison.conclusion, champion_is, folder / f"{name}.html", folder / f"{name}.json", given.notes
+    )
+    document = {"fingerprint": found.fingerprint, "champion_is": champion_is, "comparison": plain(comparison)}
+    with atomic_path(result.document) as path:
+        path.write_bytes(canonical(document))
+    with atomic_path(result.report) as path:
+        path.write_text(render_comparison(given), encoding="utf-8")
+    return result
