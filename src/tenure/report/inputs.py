@@ -18,8 +18,11 @@ from tenure.core.settings import ValueSettings
 from tenure.features.audit import AuditReport
 from tenure.model.evaluate import Estimate, Judgement
 from tenure.model.protocol import Flags, Vector
+from tenure.model.segment import Segment
 from tenure.model.split import Split
 from tenure.source.history import ContractReport
+from tenure.value.curve import ProfitCurve
+from tenure.value.max_profit import MaxProfit
 
 __all__ = ["Block", "Campaign", "Histogram", "LabelHealth", "Money", "ReportInput"]
 
@@ -85,11 +88,17 @@ class Campaign:
     profit : Estimate
         Incremental profit of all these contacts together. `low` and `high` are its ends over the range of the save
         rate, equal to `value` where that is one number.
+    sampled : Estimate, optional
+        The same profit with the 95 % interval from drawing customers, at the middle of the save rate's range.
+    seed_value : float, optional
+        The popular score of these contacts (`tenure.value.seed`), which is no profit.
     """
 
     name: str
     contacted: int
     profit: Estimate
+    sampled: Estimate | None = None
+    seed_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,12 +115,29 @@ class Money:
         What was assumed.
     basis : {"outcomes", "probabilities"}
         Whether profits count what happened to each customer of the test block, or what the model expected.
+    most, expected_most : MaxProfit, optional
+        The most that any one threshold could have earned on these rows, known only afterwards: at the save rate (MPC),
+        and on average over a Beta distribution of it (EMPC). None where customers have values of their own.
+    curve : ProfitCurve, optional
+        Profit by how many are contacted.
+    batches : int
+        How many times a batch is contacted in the test block; each has the whole capacity.
+    searched_on : str
+        The rows on which thresholds that are not in closed form were searched.
+    unknown : int
+        Rows whose customer's value is not known; they are never contacted and count in no profit.
     """
 
     threshold: float | None
     campaigns: tuple[Campaign, ...]
     value: ValueSettings
     basis: Literal["outcomes", "probabilities"] = "outcomes"
+    most: MaxProfit | None = None
+    expected_most: MaxProfit | None = None
+    curve: ProfitCurve | None = None
+    batches: int = 1
+    searched_on: str = ""
+    unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,6 +178,11 @@ class ReportInput:
         Longest feature window; None where a feature reads all history.
     notes : tuple of str
         Sentences that every reader must see.
+    stages : tuple of Judgement
+        The probabilities on their way from the model to the last correction, on the test block; empty where nothing
+        was corrected.
+    segments : tuple of Segment
+        How the version does for each kind of customer.
 
     Raises
     ------
@@ -187,6 +218,8 @@ class ReportInput:
     watermark: datetime | None = None
     lookback: timedelta | None = None
     notes: tuple[str, ...] = ()
+    stages: tuple[Judgement, ...] = ()
+    segments: tuple[Segment, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scorecard and self.scorecard[0].kind == "model":

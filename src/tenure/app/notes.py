@@ -1,0 +1,62 @@
+"""What every reader of a training must know, as sentences.
+
+Enters: prepared rows, what training made of them, the money. Leaves: sentences for the terminal and the report.
+Invariant: whatever was left out, folded together, evened out or not counted is said, with its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenure.app.frames import Prepared
+from tenure.core.settings import ModelSettings
+from tenure.model.imbalance import find_rebalance, imbalance_words
+from tenure.model.train import Trained
+from tenure.report.inputs import Money
+
+__all__ = ["notes_of"]
+
+
+def notes_of(found: Prepared, trained: Trained, settings: ModelSettings, money: Money) -> tuple[str, ...]:
+    """Everything to be said, the sources' own notes first.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from tenure.core.settings import ValueSettings
+    >>> rows = SimpleNamespace(label=np.arange(10) < 2)
+    >>> split = SimpleNamespace(blocks=lambda frame: SimpleNamespace(train=np.ones(10, bool)))
+    >>> found = SimpleNamespace(notes=(), frame=rows, split=split)
+    >>> trained = SimpleNamespace(encoder=SimpleNamespace(dropped=(), columns=()))
+    >>> notes_of(found, trained, ModelSettings(imbalance="weights"), Money(0.1, (), ValueSettings(capacity=0)))
+    ('In learning, a churner counted as much as 4 stayers; probabilities are corrected for it (log odds -1.386).',
+    'The capacity in [value] is 0, so nobody is contacted.')
+    """
+    return (*found.notes, *_column_notes(trained), *_imbalance_notes(found, settings), *_money_notes(money))
+
+
+def _column_notes(trained: Trained) -> Iterator[str]:
+    dropped = [f"{one.name} ({one.reason})" for one in trained.encoder.dropped]
+    if dropped:
+        yield f"Not used, because they carry nothing: {', '.join(dropped)}."
+    for column in trained.encoder.columns:
+        if column.folded_rows:
+            yield f"{column.name} has {column.distinct:,} different values; {len(column.categories):,} are kept apart."
+
+
+def _imbalance_notes(found: Prepared, settings: ModelSettings) -> Iterator[str]:
+    train = found.split.blocks(found.frame).train
+    words = imbalance_words(find_rebalance(settings), found.frame.label[train])
+    if words:
+        yield words
+
+
+def _money_notes(money: Money) -> Iterator[str]:
+    if money.unknown:
+        yield (
+            f"{money.unknown:,} rows of the test block have no value in {money.value.clv!r}: they are never contacted, "
+            "and no profit counts them."
+        )
+    if money.value.capacity == 0:
+        yield "The capacity in [value] is 0, so nobody is contacted."
