@@ -7,7 +7,8 @@ throw-away process parsed the files and reproduced the golden rows, and this pro
 | file | what |
 | --- | --- |
 | `manifest.json` | what the version is, and size and SHA-256 of every other file |
-| `model.ubj` or `model.json` | the model, as its family writes it |
+| `model.ubj`, `model.json`, … | the model, as its family writes it |
+| `fallback/…`, `relay.parquet` | the model that stands by, and what both say of the golden rows |
 | `encoder.json`, `calibration.json` | how columns become a matrix, and margins probabilities |
 | `evaluation.json` | the scorecard on the test block |
 | `usual.json` | how the features are spread over the training rows, for explanations |
@@ -35,6 +36,7 @@ from tenure.model.evaluate import Judgement
 from tenure.model.manifest import EVALUATION, MANIFEST, REPORT, Cutoffs, Manifest
 from tenure.model.parts import Parts, read_parts, reproduce, write_parts
 from tenure.model.protocol import Vector
+from tenure.model.relay import Answer
 from tenure.model.sandbox import Limits
 from tenure.model.scorecard import read_scorecard, write_scorecard
 from tenure.model.seal import measure
@@ -139,6 +141,16 @@ class LoadedVersion:
             A feature column is of another kind than at training, or holds infinite values.
         """
         return self.parts.predict(table)
+
+    def answer(self, table: pa.Table) -> Answer:
+        """Churn probability of rows that somebody waits for, by the first model that answers in time.
+
+        Raises
+        ------
+        NotFoundError, InputError
+            As `predict`.
+        """
+        return self.parts.answer(table)
 
     def predict_row(self, values: Mapping[str, Any]) -> float:
         """Calibrated churn probability of one customer from plain values, without a table around them.

@@ -120,10 +120,13 @@ class CalibrationChoice:
         The one to use, fitted on all the rows given.
     log_loss : mapping of method to float
         Cross-fitted log loss of each method that was tried, in nats per row; `none` is the model's own.
+    method : {"none", "shift", "sigmoid", "isotonic"}
+        The one that was chosen; a shift is kept as a sigmoid with the slope 1.
     """
 
     calibration: Calibration
     log_loss: Mapping[str, float]
+    method: Method = "none"
 
 
 def fit_calibration(method: Method, probability: Vector, label: Flags) -> Calibration:
@@ -208,7 +211,7 @@ def choose_calibration(
     losses = {method: _cross_fitted_loss(method, probability, label, fold) for method in methods}
     chosen = _lowest(losses, group) if wanted == "auto" else methods[-1]
     mean: dict[str, float] = {method: float(loss.mean()) for method, loss in losses.items()}
-    return CalibrationChoice(replace(fit_calibration(chosen, probability, label), prior=prior), mean)
+    return CalibrationChoice(replace(fit_calibration(chosen, probability, label), prior=prior), mean, chosen)
 
 
 def correct_prior(probability: Vector, shift: float) -> Vector:

@@ -18,18 +18,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tenure.core.errors import ArtifactError, InputError, did_you_mean
+from tenure.core.errors import ArtifactError, InputError
 from tenure.features.declare import FeatureSet
 from tenure.model.calibrate import Calibration
 from tenure.model.document import canonical, parse, refused
 from tenure.model.encode import Encoder
-from tenure.model.families import FAMILIES
 from tenure.model.golden import choose_golden, golden_rows, largest_difference, split_golden
 from tenure.model.manifest import CALIBRATION, ENCODER, GOLDEN, MANIFEST, USUAL, Manifest
 from tenure.model.protocol import Contributions, Matrix, Model, RowModel, Vector, sigmoid
+from tenure.model.relay import Answer, Member, Relay
+from tenure.model.standby import (
+    Standby,
+    find_members,
+    load_family,
+    members_difference,
+    read_answers,
+    read_standby,
+    relay_of,
+    write_answers,
+    write_standby,
+)
 from tenure.model.usual import Usual
 
-__all__ = ["Parts", "read_parts", "reproduce", "write_parts"]
+__all__ = ["Golden", "Parts", "read_parts", "reproduce", "write_parts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +61,8 @@ class Parts:
         Corrects them.
     usual : Usual
         How the features are spread over the training rows, for explanations.
+    standby : Standby, optional
+        The fallback: it answers `answer` where the model fails or is late.
 
     Examples
     --------
@@ -67,6 +80,7 @@ class Parts:
     model: Model
     calibration: Calibration
     usual: Usual = field(default_factory=Usual)
+    standby: Standby | None = None
 
     def predict(self, table: pa.Table) -> Vector:
         """Churn probability of each row.
@@ -94,6 +108,39 @@ class Parts:
         if not np.all((probability >= 0) & (probability <= 1)):
             raise self._no_probability()
         return probability
+
+    def answer(self, table: pa.Table) -> Answer:
+        """Churn probability of rows that somebody waits for, by the first model that answers in time.
+
+        Everything else predicts by `predict`: a batch must not be answered by two models.
+
+        Parameters
+        ----------
+        table : table
+            Raw feature columns; others are ignored.
+
+        Raises
+        ------
+        NotFoundError, InputError
+            As `predict`.
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace
+        >>> rows = pa.table({"age": [20, 30, None]})
+        >>> late = SimpleNamespace(predict_margin=lambda matrix: np.full(len(matrix), np.nan))
+        >>> even = SimpleNamespace(predict_margin=lambda matrix: np.zeros(len(matrix)))
+        >>> standby = Standby("logistic", even, Calibration(), budget_seconds=0.05)
+        >>> parts = Parts("xgboost", FeatureSet(), Encoder.fit(rows), late, Calibration(), standby=standby)
+        >>> answer = parts.answer(rows)
+        >>> answer.by, answer.value.tolist(), answer.passed_over[0].reason
+        ('logistic', [0.5, 0.5, 0.5], 'failed: it gave a number that is not finite')
+        """
+        return self._relay.ask(self.encoder.transform(table))
+
+    @cached_property
+    def _relay(self) -> Relay:
+        return relay_of(_members(self), self.model, self.standby)
 
     def contributions(self, table: pa.Table) -> Contributions:
         """What each column of the encoder adds to each row's margin, before calibration.
@@ -147,6 +194,22 @@ class Parts:
         return refused(f"The {self.family} model gave a number that is no probability.", family=self.family)
 
 
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """What a version said when it was made.
+
+    Parameters
+    ----------
+    rows : table
+        Features, and the probability that the version gives.
+    answers : table
+        What each member says, where a version has several; else without columns.
+    """
+
+    rows: pa.Table
+    answers: pa.Table
+
+
 def write_parts(folder: Path, parts: Parts, sample: pa.Table) -> None:
     """Write everything that predicts, and golden rows chosen from a sample of raw feature rows.
 
@@ -158,17 +221,21 @@ def write_parts(folder: Path, parts: Parts, sample: pa.Table) -> None:
     if not sample.num_rows:
         raise InputError("No golden rows can be chosen from no rows.", hint="Give the rows of the test block.")
     parts.model.save(folder)
+    if parts.standby is not None:
+        write_standby(folder, parts.standby)
     (folder / ENCODER).write_bytes(canonical(parts.encoder.to_json()))
     (folder / CALIBRATION).write_bytes(canonical(parts.calibration.to_json()))
     (folder / USUAL).write_bytes(canonical(parts.usual.to_json()))
     features = sample.select(parts.features.names)
     probability = parts.predict(features)
     rows = choose_golden(features, probability)
-    pq.write_table(golden_rows(features.take(rows), probability[rows]), folder / GOLDEN)
+    golden = features.take(rows)
+    pq.write_table(golden_rows(golden, probability[rows]), folder / GOLDEN)
+    write_answers(folder, _members(parts), parts.encoder.transform(golden))
 
 
-def read_parts(folder: Path) -> tuple[Parts, pa.Table]:
-    """Read what `write_parts` wrote: what predicts, and the golden table.
+def read_parts(folder: Path) -> tuple[Parts, Golden]:
+    """Read what `write_parts` wrote: what predicts, and what it said then.
 
     Raises
     ------
@@ -176,21 +243,25 @@ def read_parts(folder: Path) -> tuple[Parts, pa.Table]:
         The family is foreign, or a document is damaged.
     """
     manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
-    if manifest.family not in FAMILIES:
-        raise refused(f"The model family {manifest.family!r} is foreign. {did_you_mean(manifest.family, FAMILIES)}",
-                      family=manifest.family)  # fmt: skip
     parts = Parts(
         family=manifest.family,
         features=manifest.features,
         encoder=Encoder.from_json(parse((folder / ENCODER).read_bytes(), ENCODER)),
-        model=FAMILIES[manifest.family]().load(folder),
+        model=load_family(manifest.family, folder),
         calibration=Calibration.from_json(parse((folder / CALIBRATION).read_bytes(), CALIBRATION)),
         usual=Usual.from_json(parse((folder / USUAL).read_bytes(), USUAL)),
+        standby=read_standby(folder),
     )
-    return parts, pq.read_table(folder / GOLDEN)
+    return parts, Golden(pq.read_table(folder / GOLDEN), read_answers(folder))
 
 
-def reproduce(parts: Parts, golden: pa.Table) -> float:
-    """Predict the golden rows; give the largest absolute difference to what they should be."""
-    features, expected = split_golden(golden)
-    return largest_difference(expected, parts.predict(features))
+def reproduce(parts: Parts, golden: Golden) -> float:
+    """Predict the golden rows, by every member; give the largest absolute difference to what they should be."""
+    features, expected = split_golden(golden.rows)
+    matrix = parts.encoder.transform(features)
+    own = largest_difference(expected, parts.predict(features))
+    return max(own, members_difference(golden.answers, _members(parts), matrix))
+
+
+def _members(parts: Parts) -> tuple[Member, ...]:
+    return find_members(parts.family, parts.model, parts.calibration, parts.standby)

@@ -14,7 +14,7 @@ rows (`tenure.model.protocol`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,13 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tenure.core.errors import HistoryError
+from tenure.core.errors import ConfigError, HistoryError
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import ModelSettings
 from tenure.model.calibrate import Calibration, choose_calibration, correct_prior
 from tenure.model.encode import Encoder
 from tenure.model.evaluate import check_both_kinds
-from tenure.model.families import find_family
+from tenure.model.families import AUTO, candidates, settled_family
+from tenure.model.family_ensemble import EnsembleFamily, EnsembleModel
 from tenure.model.fold import customer_folds
 from tenure.model.frame import Frame
 from tenure.model.imbalance import find_rebalance
@@ -59,6 +60,8 @@ class Trained:
         What cross-fitting chose, for example rounds and depth.
     log_loss : mapping of str to float
         Per calibration method that was tried, in nats per row, on rows that the model behind it was not trained on.
+    calibrated_by : str
+        The method that was chosen.
     calibrated_on : {"cross-fitted training rows", "calibration block"}
         Where calibration was learned.
     out_of_fold : float64 array (training rows,)
@@ -73,6 +76,8 @@ class Trained:
         How long this family took.
     fallback : Trained, optional
         The second family, trained on the same rows.
+    notes : tuple of str
+        What a reader must know of how it was chosen and what it says.
 
     Examples
     --------
@@ -92,6 +97,7 @@ class Trained:
     calibration: Calibration
     choice: Choice
     log_loss: Mapping[str, float]
+    calibrated_by: str
     calibrated_on: Literal["cross-fitted training rows", "calibration block"]
     out_of_fold: Vector
     held_out: Vector
@@ -100,6 +106,12 @@ class Trained:
     customers: int
     seconds: float
     fallback: Trained | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """Log loss after calibration, in nats per row, on rows that neither model nor calibration had seen."""
+        return self.log_loss[self.calibrated_by]
 
     def predict(self, table: pa.Table) -> Vector:
         """Churn probability of each row of raw feature columns, float64 (rows,).
@@ -161,11 +173,16 @@ def train(
     >>> trained.predict(pa.table({"visits": [0, 19]})).round().tolist()
     [1.0, 0.0]
     """
-    names = dict.fromkeys(filter(None, (settings.family, settings.fallback)))
-    families = [find_family(name) for name in names]
+    fallback = settings.fallback
+    if fallback == AUTO:
+        raise ConfigError(f"The fallback cannot be {AUTO!r}.", hint="Name a family in [model] fallback, or omit it.")
+    asked = candidates(settings) if settings.family == AUTO else (settings.family,)
+    names = dict.fromkeys((*asked, fallback) if fallback else asked)
+    families = [settled_family(name, settings) for name in names]
     ready = _prepare(frame, split, settings)
-    trained = [_train_family(family, ready, settings, threads, progress) for family in families]
-    return replace(trained[0], fallback=trained[1]) if len(trained) > 1 else trained[0]
+    trained = {family.name: _train_family(family, ready, settings, threads, progress) for family in families}
+    best = _lowest([trained[name] for name in asked])
+    return replace(best, fallback=trained[fallback]) if fallback and fallback != best.family else best
 
 
 def learn(frame: Frame, settings: ModelSettings, *, threads: int | None = None, progress: Progress = silent) -> Trained:
@@ -196,8 +213,20 @@ def learn(frame: Frame, settings: ModelSettings, *, threads: int | None = None, 
     ... ).round().tolist()
     [1.0, 0.0]
     """
-    family = find_family(settings.family)
-    return _train_family(family, _encode(frame, settings, least=2), settings, threads, progress)
+    ready = _encode(frame, settings, least=2)
+    asked = candidates(settings) if settings.family == AUTO else (settings.family,)
+    families = [settled_family(name, settings) for name in asked]
+    return _lowest([_train_family(family, ready, settings, threads, progress) for family in families])
+
+
+def _lowest(trained: Sequence[Trained]) -> Trained:
+    """The family with the lowest log loss after calibration, and by how much it lies below the others."""
+    ordered = sorted(trained, key=lambda one: one.loss)
+    if len(ordered) == 1:
+        return ordered[0]
+    best, shown = ordered[0], ", ".join(f"{one.family} {one.loss:.4f}" for one in ordered)
+    note = f"Of {len(ordered)} families {best.family} has the lowest log loss on the {best.calibrated_on}: {shown}."
+    return replace(best, notes=(*best.notes, note))
 
 
 def _folds(label: Flags, group: npt.NDArray[np.int64]) -> int:
@@ -244,6 +273,8 @@ def _train_family(
         judged = (crossed.probability, examples.label, examples.group)
     else:
         matrix, label, group = ready.apart
+        if isinstance(family, EnsembleFamily) and isinstance(model, EnsembleModel) and family.learns_weights:
+            model = model.reweighed(matrix, label)
         judged = (correct_prior(model.predict_proba(matrix), prior), label, group)
     chosen = choose_calibration(settings.calibrate, *judged, seed=seed, prior=prior)
     return Trained(
@@ -253,6 +284,7 @@ def _train_family(
         calibration=chosen.calibration,
         choice=crossed.choice,
         log_loss=chosen.log_loss,
+        calibrated_by=chosen.method,
         calibrated_on="cross-fitted training rows" if ready.apart is None else "calibration block",
         out_of_fold=crossed.probability,
         held_out=replace(chosen.calibration, prior=0.0).apply(judged[0]),
@@ -260,7 +292,16 @@ def _train_family(
         churners=int(examples.label.sum()),
         customers=int(examples.group.max()) + 1,
         seconds=time.perf_counter() - began,
+        notes=_one_value(family.name, judged[0]),
     )
+
+
+def _one_value(family: str, probability: Vector) -> tuple[str, ...]:
+    """A sentence where a model gives everybody the same probability."""
+    if np.ptp(probability) > 1e-12:
+        return ()
+    said = f"The {family} model gives every customer the same probability: no feature told churners from stayers."
+    return (f"{said} Its ranking is arbitrary, and the base rate alone decides whom it contacts.",)
 
 
 def _check_enough(label: Flags, group: npt.NDArray[np.int64], least: int) -> None:
