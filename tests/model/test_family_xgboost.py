@@ -113,3 +113,35 @@ def test_a_file_without_its_rates_is_refused(tmp_path: Path) -> None:
     xgb.train({"objective": "binary:logistic", "nthread": 1}, training, 2).save_model(tmp_path / "model.ubj")
     with pytest.raises(ArtifactError, match="target_means"):
         XGBoostFamily().load(tmp_path)
+
+
+def test_depths_are_averaged_where_their_mean_predicts_best() -> None:
+    random = np.random.default_rng(3)
+    matrix = np.asfortranarray(random.normal(size=(1500, 8)).astype(np.float32))
+    odds = 0.7 * matrix[:, :6].sum(axis=1) + 0.9 * matrix[:, 6] * matrix[:, 7]
+    label = random.random(1500) < sigmoid(odds.astype(np.float64))
+    examples = Examples(matrix, label, np.arange(1500), tuple(Column(f"x{i}") for i in range(8)))
+    fold = customer_folds(examples.group, label, folds=3, seed=0)
+    apart = [
+        XGBoostFamily(XGBoostSettings(depths=(depth,))).cross_fit(examples, fold, seed=0, threads=1) for depth in (1, 5)
+    ]
+    family = XGBoostFamily(XGBoostSettings(depths=(1, 5)))
+    together = family.cross_fit(examples, fold, seed=0, threads=1)
+    rounds = [int(crossed.choice["rounds"]) for crossed in apart]
+    assert together.choice == {"rounds_at_depth_1": rounds[0], "rounds_at_depth_5": rounds[1]}
+    assert together.log_loss < min(crossed.log_loss for crossed in apart)
+    model = family.fit(examples, together.choice, seed=0, threads=1)
+    parts = [family.fit(examples, crossed.choice, seed=0, threads=1) for crossed in apart]
+    mean = np.mean([part.predict_margin(matrix) for part in parts], axis=0)
+    assert np.corrcoef(model.predict_margin(matrix), mean)[0, 1] > 0.99
+
+
+def test_deep_trees_take_shorter_steps_unless_told() -> None:
+    rates = [XGBoostFamily()._parameters(depth, 0, 1)["learning_rate"] for depth in (2, 3, 6)]
+    assert rates == pytest.approx([0.1, 0.1, 0.05])
+    assert XGBoostFamily().tuned({"learning_rate": 0.2})._parameters(6, 0, 1)["learning_rate"] == 0.2
+
+
+def test_parameters_are_set_by_name() -> None:
+    settings = XGBoostFamily().tuned({"max_depth": 4.0, "reg_lambda": 7.0}).settings
+    assert (settings.depths, settings.reg_lambda, settings.subsample) == ((4,), 7.0, XGBoostSettings().subsample)

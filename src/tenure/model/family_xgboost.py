@@ -45,6 +45,7 @@ from tenure.model.protocol import (
 )
 from tenure.model.space import Span
 from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.tree_average import average
 from tenure.model.tree_paths import TreePaths, read_paths
 
 __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
@@ -52,6 +53,7 @@ __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
 FILE = "model.ubj"
 _Pair = tuple[xgb.DMatrix, xgb.DMatrix, Flags, float]  # training rows, held-out rows, which those are, prior shift
 _MEANS = "target_means"
+_ROUNDS = "rounds_at_depth_"
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,11 @@ class XGBoostSettings:
     Parameters
     ----------
     depths : tuple of int
-        Depths to choose from.
-    learning_rate, min_child_weight, subsample, colsample_bytree, reg_lambda, max_bin
+        Depths to choose from; their mean is a choice too.
+    learning_rate : float, optional
+        What a tree's leaves are multiplied with. Without it a deep tree, which learns more at once, takes shorter steps:
+        0.3 divided by the depth, at most 0.1.
+    min_child_weight, subsample, colsample_bytree, reg_lambda, max_bin
         As XGBoost means them.
     parallel_trees : int
         Trees that a round of the final model averages. The rounds are chosen with one tree; more of them change the
@@ -76,10 +81,10 @@ class XGBoostSettings:
     """
 
     depths: tuple[int, ...] = (3, 6)
-    learning_rate: float = 0.1
+    learning_rate: float | None = None
     min_child_weight: float = 1.0
     subsample: float = 0.8
-    colsample_bytree: float = 0.5
+    colsample_bytree: float = 0.8
     reg_lambda: float = 2.0
     max_bin: int = 256
     parallel_trees: int = 4
@@ -200,7 +205,7 @@ class XGBoostFamily:
         if len(depths) > 1 and len(fold) > self.settings.depth_rows:
             drawn = draw_customers(examples.group, examples.label, self.settings.depth_rows, seed=seed)
             sample = self._compare(examples.take(drawn), fold[drawn], depths, seed, threads, _part(progress, 0.0, 0.4))
-            depths, start = (int(sample.choice["max_depth"]),), 0.4
+            depths, start = tuple(_rounds(sample.choice)), 0.4
         return self._compare(examples, fold, depths, seed, threads, _part(progress, start, 1.0 - start))
 
     def fit(
@@ -215,12 +220,17 @@ class XGBoostFamily:
         """Grow the chosen number of trees on all examples."""
         means, matrix = learn_target_means(examples, seed=seed)
         training = _quantised(means.encoded(examples, matrix).balanced(seed), self.settings.max_bin, threads)
-        parameters = self._parameters(int(choice["max_depth"]), seed, threads)
-        parameters["num_parallel_tree"] = self.settings.parallel_trees
-        booster, rounds = xgb.Booster(parameters, [training]), int(choice["rounds"])
-        for number in range(rounds):
-            booster.update(training, number)
-            progress("fit", (number + 1) / rounds)
+        rounds, grown = _rounds(choice), 0
+        together = max(1, self.settings.parallel_trees // len(rounds))
+        boosters = []
+        for depth, most in rounds.items():
+            booster = xgb.Booster(self._parameters(depth, seed, threads) | {"num_parallel_tree": together}, [training])
+            for number in range(most):
+                booster.update(training, number)
+                grown += 1
+                progress("fit", grown / sum(rounds.values()))
+            boosters.append(booster)
+        booster = average(boosters) if len(boosters) > 1 else boosters[0]
         booster.set_attr(**{_MEANS: canonical(plain(means)).decode()})
         return _reread(booster)
 
@@ -240,23 +250,29 @@ class XGBoostFamily:
         progress: Progress,
     ) -> CrossFit:
         pairs = list(self._pairs(examples, fold, seed, threads))
-        found = []
+        rounds, margins = {}, []
         for place, depth in enumerate(depths):
             told = _part(progress, place / len(depths), 1 / len(depths))
-            rounds, boosters = self._race(pairs, self._parameters(depth, seed, threads), told)
+            rounds[depth], boosters = self._race(pairs, self._parameters(depth, seed, threads), told)
             margin = np.empty(len(fold))
             for booster, (_, held_out, rows, shift) in zip(boosters, pairs, strict=True):
-                margin[rows] = booster.predict(held_out, output_margin=True, iteration_range=(0, rounds))
+                margin[rows] = booster.predict(held_out, output_margin=True, iteration_range=(0, rounds[depth]))
                 margin[rows] += shift
-            probability = sigmoid(margin)
-            loss = float(row_log_loss(examples.label, probability).mean())
-            found.append(CrossFit(probability, {"rounds": rounds, "max_depth": depth}, loss))
+            margins.append(margin)
+        found = [
+            _judged(examples.label, margin, {"rounds": rounds[depth], "max_depth": depth})
+            for depth, margin in zip(depths, margins, strict=True)
+        ]
+        if len(depths) > 1:
+            both = {f"{_ROUNDS}{depth}": most for depth, most in rounds.items()}
+            found.append(_judged(examples.label, np.mean(margins, axis=0), both))
         return min(found, key=lambda result: result.log_loss)
 
     def _parameters(self, depth: int, seed: int, threads: int | None) -> dict[str, Any]:
         given = asdict(self.settings)
         for name in ("depths", "parallel_trees", "patience", "most_rounds", "depth_rows"):
             del given[name]
+        given["learning_rate"] = self.settings.learning_rate or min(0.1, 0.3 / depth)
         fixed = {"objective": "binary:logistic", "tree_method": "hist", "max_cat_to_onehot": FEW + 2}
         return given | fixed | {"max_depth": depth, "seed": seed, "nthread": threads or 0}
 
@@ -302,6 +318,18 @@ class XGBoostFamily:
 def _part(progress: Progress, start: float, width: float) -> Progress:
     """Progress of a piece of work as progress of the whole."""
     return lambda stage, done: progress(stage, start + width * done)
+
+
+def _rounds(choice: Choice) -> dict[int, int]:
+    """Rounds for each depth that a choice names."""
+    if "max_depth" in choice:
+        return {int(choice["max_depth"]): int(choice["rounds"])}
+    return {int(name.removeprefix(_ROUNDS)): int(most) for name, most in choice.items()}
+
+
+def _judged(label: Flags, margin: Vector, choice: Choice) -> CrossFit:
+    probability = sigmoid(margin)
+    return CrossFit(probability, choice, float(row_log_loss(label, probability).mean()))
 
 
 def _summed_loss(booster: xgb.Booster, held_out: xgb.DMatrix, shift: float) -> float:
