@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,22 @@ class Place:
         """
         path = Path(path)
         return cls(load_settings(path, overrides), path.resolve().parent, clock)
+
+    def with_parameters(self, parameters: Mapping[str, float]) -> Place:
+        """The same project with these parameters of the family beside those that are set.
+
+        Examples
+        --------
+        >>> from tenure.testing.shop import write_shop
+        >>> import tempfile
+        >>> place = Place.load(write_shop(Path(tempfile.mkdtemp()))).with_parameters({"max_depth": 4})
+        >>> place.settings.model.parameters
+        {'max_depth': 4.0}
+        """
+        model = self.settings.model
+        given = {name: float(value) for name, value in (*model.parameters.items(), *parameters.items())}
+        settings = self.settings.model_copy(update={"model": model.model_copy(update={"parameters": given})})
+        return replace(self, settings=settings)
 
     @property
     def workspace(self) -> Path:

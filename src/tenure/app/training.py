@@ -7,15 +7,17 @@ block is looked at once, by models whose every choice was made without it; a ver
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from tenure.app.check import label_health
+from tenure.app.evidence import judge_kinds, search_rows
 from tenure.app.frames import Prepared, prepare
-from tenure.app.money import customer_values, judge_money
+from tenure.app.money import customer_values, judge_money, require_values
+from tenure.app.notes import notes_of
 from tenure.app.place import Place
 from tenure.core.progress import Progress, silent
 from tenure.features.audit import require_clean
@@ -27,7 +29,11 @@ from tenure.model.importance import Importance, importances
 from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
 from tenure.model.protocol import Vector
+from tenure.model.segment import Segment
+from tenure.model.stages import judge_stages
+from tenure.model.standby import Standby
 from tenure.model.train import Trained, train
+from tenure.model.tune import Tuning, tune
 from tenure.model.usual import Usual
 from tenure.report.inputs import Histogram, Money, ReportInput
 from tenure.report.page import render
@@ -61,6 +67,8 @@ class TrainResult:
         Probability from which contacting pays; None where each customer has their own.
     notes : tuple of str
         What every reader must know.
+    tuning : Tuning or None
+        What the search for parameters found; None where none was asked for.
     """
 
     version: str
@@ -72,6 +80,7 @@ class TrainResult:
     differences: Mapping[str, Estimate]
     threshold: float | None
     notes: tuple[str, ...]
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +92,9 @@ class _Judged:
     differences: Mapping[str, Estimate]
     importance: tuple[Importance, ...]
     money: Money
+    stages: tuple[Judgement, ...]
+    segments: tuple[Segment, ...]
+    notes: tuple[str, ...]
 
 
 def train_version(place: Place, progress: Progress = silent) -> TrainResult:
@@ -113,8 +125,11 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     with place.engine() as engine:
         found = prepare(place, engine, progress)
     require_clean(found.audit)
+    require_values(found.frame.features, place.settings.value)  # said before the long work
+    tuning = _tune(place, found, progress)
+    if tuning is not None:
+        place, found = place.with_parameters(tuning.parameters), replace(found, notes=(*found.notes, tuning.sentence))
     settings = place.settings
-    customer_values(found.frame.features.slice(0, 0), settings.value)  # a wrong column is said before the long work
     trained = train(found.frame, found.split, settings.model, threads=settings.runtime.threads, progress=progress)
     judged = _judge(place, found, trained, progress)
     registry = place.registry()
@@ -124,7 +139,22 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     version = registry.register(name, sha256)
     alias = CHALLENGER if CHAMPION in registry.aliases() else CHAMPION
     registry.promote(alias, name, reason="trained", by="tenure train")
-    return _result(version, alias, found, trained, judged)
+    return replace(_result(version, alias, judged), tuning=tuning)
+
+
+def _tune(place: Place, found: Prepared, progress: Progress) -> Tuning | None:
+    """Search for parameters where the settings want it; the journal lies in the workspace."""
+    if not place.settings.model.tune:
+        return None
+    return tune(
+        found.frame,
+        found.split,
+        place.settings.model,
+        journal=place.workspace / "tuning",
+        fingerprint=found.fingerprint,
+        threads=place.settings.runtime.threads,
+        progress=progress,
+    )
 
 
 def _judge(place: Place, found: Prepared, trained: Trained, progress: Progress) -> _Judged:
@@ -136,12 +166,17 @@ def _judge(place: Place, found: Prepared, trained: Trained, progress: Progress) 
     contest = hold_contest(trained, found.frame, found.split, threshold, seed=seed, progress=progress)
     probability = trained.predict(test.features)
     matrix, names = trained.encoder.transform(test.features), [column.name for column in trained.encoder.layout]
+    importance = importances(trained.model.predict_margin, matrix, test.label, names, seed=seed)
+    money = judge_money(test, probability, value, search_rows(found, trained))
     return _Judged(
         probability=probability,
         scorecard=contest.scorecard,
         differences=contest.lead,
-        importance=importances(trained.model.predict_margin, matrix, test.label, names, seed=seed),
-        money=judge_money(test, probability, value),
+        importance=importance,
+        money=money,
+        stages=judge_stages(trained, test, seed=seed),
+        segments=judge_kinds(found, test, probability, importance, value),
+        notes=notes_of(found, trained, place.settings.model, money),
     )
 
 
@@ -149,7 +184,7 @@ def _draft(place: Place, found: Prepared, trained: Trained, judged: _Judged, rep
     test = found.frame.take(found.split.blocks(found.frame).test)
     split = found.split
     return Draft(
-        parts=_parts(found, trained),
+        parts=_parts(found, trained, place.settings.model.budget_seconds),
         scorecard=judged.scorecard,
         sample=test.features,
         fingerprint=found.fingerprint,
@@ -160,10 +195,12 @@ def _draft(place: Place, found: Prepared, trained: Trained, judged: _Judged, rep
     )
 
 
-def _parts(found: Prepared, trained: Trained) -> Parts:
+def _parts(found: Prepared, trained: Trained, budget_seconds: float) -> Parts:
     learned = found.frame.features.filter(pa.array(found.split.blocks(found.frame).train))
     usual = Usual.of(trained.encoder, learned)
-    return Parts(trained.family, found.features, trained.encoder, trained.model, trained.calibration, usual)
+    second = trained.fallback
+    standby = second and Standby(second.family, second.model, second.calibration, budget_seconds)
+    return Parts(trained.family, found.features, trained.encoder, trained.model, trained.calibration, usual, standby)
 
 
 def _report_input(place: Place, name: str, found: Prepared, trained: Trained, judged: _Judged) -> ReportInput:
@@ -190,23 +227,13 @@ def _report_input(place: Place, name: str, found: Prepared, trained: Trained, ju
         first=found.first,
         watermark=found.watermark,
         lookback=None if not windows or None in windows else max(window for window in windows if window),
-        notes=(*found.notes, *_training_notes(trained)),
+        notes=judged.notes,
+        stages=judged.stages,
+        segments=judged.segments,
     )
 
 
-def _training_notes(trained: Trained) -> tuple[str, ...]:
-    """What training did to the columns, as sentences."""
-    dropped = [f"{one.name} ({one.reason})" for one in trained.encoder.dropped]
-    folded = [
-        f"{column.name} has {column.distinct:,} different values; {len(column.categories):,} are kept apart"
-        for column in trained.encoder.columns
-        if column.folded_rows
-    ]
-    unused = [f"Not used, because they carry nothing: {', '.join(dropped)}."] if dropped else []
-    return (*unused, *(f"{text}." for text in folded))
-
-
-def _result(version: Version, alias: str, found: Prepared, trained: Trained, judged: _Judged) -> TrainResult:
+def _result(version: Version, alias: str, judged: _Judged) -> TrainResult:
     return TrainResult(
         version=version.name,
         alias=alias,
@@ -216,5 +243,5 @@ def _result(version: Version, alias: str, found: Prepared, trained: Trained, jud
         scorecard=judged.scorecard,
         differences=judged.differences,
         threshold=judged.money.threshold,
-        notes=(*found.notes, *_training_notes(trained)),
+        notes=judged.notes,
     )

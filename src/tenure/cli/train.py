@@ -33,12 +33,15 @@ _COLUMNS = {
 def train(
     family: Annotated[str | None, typer.Option(help="Model family; default: that of the settings.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    tune: Annotated[
+        int | None, typer.Option(min=0, help="Search for better parameters first: trials it makes. Resumable.")
+    ] = None,
     config: Config = Path("tenure.toml"),
     sets: Set = None,
     as_json: Json = False,
 ) -> None:
     """Train on the cutoffs that the log allows, judge on the last one, and register the version."""
-    place = Place.load(config, overrides(sets, model__family=family, model__seed=seed))
+    place = Place.load(config, overrides(sets, model__family=family, model__seed=seed, model__tune=tune))
     with progress_bar() as progress:
         result = train_version(place, progress)
     emit(result, train_text(result, config), as_json=as_json)
