@@ -65,8 +65,8 @@ class XGBoostSettings:
     depths : tuple of int
         Depths to choose from; their mean is a choice too.
     learning_rate : float, optional
-        What a tree's leaves are multiplied with. Without it a deep tree, which learns more at once, takes shorter steps:
-        0.3 divided by the depth, at most 0.1.
+        What a tree's leaves are multiplied with. Without it a deep tree, which learns more at once, takes shorter
+        steps: 0.3 divided by the depth, at most 0.1.
     min_child_weight, subsample, colsample_bytree, reg_lambda, max_bin
         As XGBoost means them.
     parallel_trees : int
