@@ -19,12 +19,14 @@ from tenure.app.frames import Prepared, prepare
 from tenure.app.money import customer_values, judge_money, require_values
 from tenure.app.notes import notes_of
 from tenure.app.place import Place
+from tenure.app.swarms import swarms_of
 from tenure.core.progress import Progress, silent
 from tenure.features.audit import require_clean
 from tenure.model.artifact import Draft, write_version
 from tenure.model.catalogue import Version
 from tenure.model.contest import hold_contest
 from tenure.model.evaluate import Estimate, Judgement
+from tenure.model.families import find_family
 from tenure.model.importance import Importance, importances
 from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
@@ -226,6 +228,8 @@ def _report_input(place: Place, name: str, found: Prepared, trained: Trained, ju
         money=judged.money,
         first=found.first,
         watermark=found.watermark,
+        swarms=swarms_of(trained, found.frame.features.filter(pa.array(test))),
+        explanation=find_family(trained.family).explanation,
         lookback=None if not windows or None in windows else max(window for window in windows if window),
         notes=judged.notes,
         stages=judged.stages,

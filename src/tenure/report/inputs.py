@@ -20,6 +20,7 @@ from tenure.model.evaluate import Estimate, Judgement
 from tenure.model.protocol import Flags, Vector
 from tenure.model.segment import Segment
 from tenure.model.split import Split
+from tenure.report.swarm import Swarm
 from tenure.source.history import ContractReport
 from tenure.value.curve import ProfitCurve
 from tenure.value.max_profit import MaxProfit
@@ -178,6 +179,10 @@ class ReportInput:
         Longest feature window; None where a feature reads all history.
     notes : tuple of str
         Sentences that every reader must see.
+    swarms : tuple of Swarm
+        What the features go with on some customers of the test block, the strongest first.
+    explanation : str
+        How that was found, as `tenure.model.protocol.Explanation` says it.
     stages : tuple of Judgement
         The probabilities on their way from the model to the last correction, on the test block; empty where nothing
         was corrected.
@@ -218,6 +223,8 @@ class ReportInput:
     watermark: datetime | None = None
     lookback: timedelta | None = None
     notes: tuple[str, ...] = ()
+    swarms: tuple[Swarm, ...] = ()
+    explanation: str = ""
     stages: tuple[Judgement, ...] = ()
     segments: tuple[Segment, ...] = ()
 

@@ -17,11 +17,12 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from tenure.report import figures, history, tables
+from tenure.report import explained, figures, history, tables
 from tenure.report.chart import Chart
 from tenure.report.inputs import ReportInput
 from tenure.report.palette import DARK
 from tenure.report.prose import cautions, summary
+from tenure.report.whatif import what_if
 from tenure.report.words import amount, count, moment, percent, plural, rate, span
 
 __all__ = ["fill", "render"]
@@ -65,10 +66,12 @@ def render(report: ReportInput) -> str:
     >>> page.startswith("<!doctype html>"), "20 of them" in page
     (True, True)
     """
+    whatif = what_if(report.money) if report.money else None
     return fill(
         TEMPLATE,
         report=report,
-        charts=_charts(report),
+        whatif=whatif,
+        charts=_charts(report) | {"profit": whatif and whatif.chart},
         tables=tables,
         summary=summary(report),
         cautions=tuple(cautions(report)),
@@ -85,7 +88,7 @@ def fill(template: str, **given: object) -> str:
     **given
         What the template names; `charts` among it.
     """
-    scripts = {"plotly": _plotly(), "draw": _read("page.js")}
+    scripts = {"plotly": _plotly(), "draw": _read("page.js") + _read("whatif.js")}
     hashes = [_hash(script) for script in scripts.values()]
     page = _environment().get_template(template)
     return page.render(given, style=_read("page.css"), scripts=scripts, hashes=hashes, dark=json.dumps(DARK))
@@ -100,6 +103,8 @@ def _charts(report: ReportInput) -> dict[str, Chart | None]:
         "rank": figures.rank_chart(report),
         "roc": figures.roc_chart(report),
         "precision_recall": figures.precision_recall_chart(report),
+        "effects": explained.effects_chart(report.swarms) if report.swarms else None,
+        "swarm": explained.swarm_chart(report.swarms) if report.swarms else None,
         "labels": history.labels_chart(report),
         "split": history.split_chart(report),
     }
