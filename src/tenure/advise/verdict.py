@@ -186,11 +186,17 @@ def _effect(auc: Estimate, profit: Estimate) -> str:
 
 
 def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+    return _with_interval(estimate, 3)
 
 
 def _money(estimate: Estimate) -> str:
-    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+    return _with_interval(estimate, 2)
+
+
+def _with_interval(estimate: Estimate, decimals: int) -> str:
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (f"{round(number, decimals) + 0.0:+.{decimals}f}" for number in ends)  # no minus nought
+    return f"{value} [{low}, {high}]"
 
 
 def _bare(number: float) -> str:

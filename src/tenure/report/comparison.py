@@ -274,23 +274,20 @@ def _length(distance: float) -> float:
 
 
 def _speed_chart(entries: Sequence[Entry]) -> Chart:
-    """ROC AUC against the time of one prediction: what a better ranking costs whoever waits for it."""
-    alt = "ROC AUC by milliseconds for one row: " + ", ".join(
-        f"{e.name} {decimal(e.metrics['roc_auc'].value)} in {e.costs.p50_seconds * 1e3:.2f}" for e in entries
-    )
-    points = go.Scatter(
-        x=[e.costs.p50_seconds * 1e3 for e in entries],
-        y=[e.metrics["roc_auc"].value for e in entries],
-        text=[plain_text(e.name) for e in entries],
-        mode="markers+text",
-        textposition="top center",
-        textfont={"size": 12, "color": INK},
-        marker={"size": 11, "color": [BLUE if place == 0 else STONE for place in range(len(entries))]},
-        hovertemplate="%{text}: ROC AUC %{y:.3f}, %{x:.2f} ms<extra></extra>",
-        showlegend=False,
-        cliponaxis=False,
-    )
+    """How long one prediction takes, as a span from the usual time to one that only one in a hundred exceeds."""
+    spans = [(plain_text(e.name), e.costs.p50_seconds * 1e3, e.costs.p99_seconds * 1e3) for e in entries][::-1]
+    alt = "Milliseconds for one row, p50 to p99: " + ", ".join(f"{n} {low:.2f} to {high:.2f}" for n, low, high in spans)
+    traces = [
+        go.Scatter(
+            x=[low, high], y=[name, name], mode="lines+markers", line={"color": STONE, "width": 2}, showlegend=False,
+            marker={"size": [11, 7], "color": BLUE if name == spans[-1][0] else STONE, "symbol": ["diamond", "line-ns"],
+                    "line": {"width": 2, "color": STONE}},
+            hovertemplate="%{x:.2f} ms<extra></extra>",
+        )
+        for name, low, high in spans
+    ]  # fmt: skip
     return draw(
-        "compared-speed", "Ranking and the time of one prediction", f"{alt}.", [points], height=360,
-        xaxis=axis("milliseconds for one row (half take no longer)", type="log"), yaxis=axis("ROC AUC"),
+        "compared-speed", "Time of one prediction", f"{alt}.", traces, height=90 + 34 * len(spans),
+        xaxis=axis("milliseconds from a raw row to a probability", type="log", dtick=1),
+        yaxis=axis(type="category", showgrid=True, tickfont={"size": 13, "color": INK}),
     )  # fmt: skip
