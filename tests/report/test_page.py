@@ -24,9 +24,21 @@ from tests.report.world import plain_table, shop
 
 SECTIONS = [
     "summary", "found", "money", "probabilities", "scorecard", "ranking",
-    "features", "data", "labels", "split", "audit",
+    "features", "segments", "data", "labels", "split", "audit",
 ]  # fmt: skip
-CHARTS = ["gain", "lift", "calibration", "rank", "roc", "precision-recall", "labels", "split"]
+CHARTS = [
+    "gain",
+    "lift",
+    "profit",
+    "calibration",
+    "rank",
+    "roc",
+    "precision-recall",
+    "effects",
+    "swarm",
+    "labels",
+    "split",
+]
 NASTY = '<script>alert("x")</script><b>ümläut</b> {{ 7 * 7 }} & </script><!-- \u2028'
 
 

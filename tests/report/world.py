@@ -6,15 +6,23 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from tenure.core.settings import ValueSettings
 from tenure.core.time import parse_instant
 from tenure.features.audit import AuditReport, Finding
+from tenure.model.calibrate import correct_prior
 from tenure.model.evaluate import Estimate, Judgement, difference, judge
 from tenure.model.protocol import Flags, Vector, sigmoid
+from tenure.model.segment import Judged, Segment, find_groupings, judge_segments
 from tenure.model.split import Split
 from tenure.report.inputs import Block, Campaign, Histogram, LabelHealth, Money, ReportInput
+from tenure.report.swarm import Swarm
 from tenure.source.history import ContractReport, SourceReport
+from tenure.value.curve import profit_curve
+from tenure.value.max_profit import expected_max_profit, max_profit
+from tenure.value.outcome import outcome
+from tenure.value.seed import seed_value
 
 ROWS = 2_000
 THRESHOLD = 0.06
@@ -56,16 +64,20 @@ def shop(seed: int = 3) -> ReportInput:
         importance=importance(random),
         importance_means="A feature's share is how much its splits lowered the training loss.",
         predictions=Histogram.of(own, label),
+        swarms=swarms(random),
+        explanation="exact Shapley values (tree paths)",
         money=money(label, own),
+        stages=stages(label, own),
+        segments=segments(random, label, own),
         first=parse_instant("2025-01-01"),
         watermark=parse_instant("2026-02-28T21:14:00"),
         lookback=timedelta(days=84),
     )
 
 
-def entry(name: str, label: Flags, score: Vector) -> Judgement:
+def entry(name: str, label: Flags, score: Vector, *, trained: bool | None = None) -> Judgement:
     """Models give probabilities and are judged at the threshold; rules give an order."""
-    trained = name in {"xgboost", "logistic"}
+    trained = name in {"xgboost", "logistic"} if trained is None else trained
     return judge(
         name,
         "model" if trained else "baseline",
@@ -135,23 +147,63 @@ def importance(random: np.random.Generator) -> dict[str, float]:
     return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
 
 
+def swarms(random: np.random.Generator) -> tuple[Swarm, ...]:
+    """A number that is sometimes missing, a number with a long name, and a text."""
+    effects = random.normal(size=(3, 80)) * [[0.04], [0.02], [0.001]]
+    high = [None if n % 9 == 0 else bool(effect > 0) for n, effect in enumerate(effects[0].tolist())]
+    return (
+        Swarm("purchase_days_since_last", float(np.abs(effects[0]).mean()), tuple(effects[0].tolist()), tuple(high)),
+        Swarm(
+            "purchase_sales_value_sum_28d_by_store_id=Harbour", 0.016, tuple(effects[1].tolist()), (True, False) * 40
+        ),
+        Swarm("city", 0.0008, tuple(effects[2].tolist()), (None,) * 80),
+    )
+
+
 def money(label: Flags, score: Vector) -> Money:
+    """Contacting where it pays, by the popular score's threshold, everybody, nobody; with the curve."""
     value = ValueSettings(clv=600, contact_cost=10, incentive_cost=0, save_rate=(0.1, 0.4), capacity=None)
+    worth, group = np.full(len(label), 600.0), np.arange(len(label))
 
     def campaign(name: str, chosen: Flags) -> Campaign:
-        found, contacted = int((chosen & label).sum()), int(chosen.sum())
-        low, middle, high = (found * rate * 600.0 - contacted * 10.0 for rate in (0.1, 0.25, 0.4))
-        return Campaign(name, contacted, Estimate(middle, low, high))
+        found = outcome(label, worth, chosen, group, value)
+        ends = Estimate(found.profit.value, found.worst, found.best)
+        return Campaign(name, found.contacted, ends, found.profit, seed_value(label, chosen, worth, value))
 
+    costs = {"clv": 600.0, "incentive_cost": 0.0, "contact_cost": 10.0}
+    curve = profit_curve(score, label, 600.0, group)
     return Money(
-        0.0667,
+        10 / 150,
         (
-            campaign("contact from the threshold on", score >= 0.0667),
+            campaign("contact from the threshold on", score >= 10 / 150),
+            campaign("contact from 1 % on (grid search)", score >= 0.01),
             campaign("contact everybody", np.ones(len(label), dtype=np.bool_)),
             campaign("contact nobody", np.zeros(len(label), dtype=np.bool_)),
         ),
         value,
+        most=max_profit(label, score, save_rate=0.25, **costs),
+        expected_most=expected_max_profit(label, score, **costs),
+        curve=curve.thinned(120, [curve.at_threshold(10 / 150)]),
+        searched_on="cross-fitted training rows",
     )
+
+
+def stages(label: Flags, score: Vector) -> tuple[Judgement, ...]:
+    """A model that learned from rebalanced rows: far too high, then moved back, then calibrated."""
+    steps = {
+        "as the model gives them": correct_prior(score, 1.7),
+        "after prior correction": correct_prior(score, 0.1),
+        "after calibration": score,
+    }
+    return tuple(entry(name, label, probability, trained=True) for name, probability in steps.items())
+
+
+def segments(random: np.random.Generator, label: Flags, score: Vector) -> tuple[Segment, ...]:
+    store = random.choice(["Main Street", "Harbour", "Old Town", "Corner kiosk"], ROWS, p=[0.5, 0.3, 0.18, 0.02])
+    visits = random.poisson(3, ROWS)
+    features = pa.table({"store_id": store, "purchase_count_28d": visits})
+    judged = Judged(label, score >= THRESHOLD, score, np.arange(ROWS))
+    return judge_segments(judged, features, find_groupings(features, ["purchase_count_28d"]))
 
 
 def plain_table() -> ReportInput:
@@ -163,8 +215,11 @@ def plain_table() -> ReportInput:
         labels=(LabelHealth("train", 8_000, 1_200), LabelHealth("test", 2_000, 301)),
         differences={},
         importance={},
+        swarms=(),
         predictions=None,
         money=None,
+        stages=(),
+        segments=(),
         first=None,
         watermark=None,
         scorecard=report.scorecard[:1],

@@ -186,8 +186,9 @@ def calibration_chart(report: ReportInput) -> Chart:
     alt = "Calibration, predicted to observed: " + ", ".join(
         f"{percent(part.predicted)} to {percent(part.observed.value)}" for part in bins
     )
-    x_end, y_end = _ends(bins, report.predictions)
-    traces = [_reference([0, 1], [0, 1]), _observed(bins)]
+    before = report.stages[0].calibration if report.stages else ()
+    x_end, y_end = _ends((*bins, *before), report.predictions)
+    traces = [_reference([0, 1], [0, 1]), *([_uncorrected(before)] if before else []), _observed(bins)]
     split_at = 0.0
     if report.predictions:
         split_at = 0.34
@@ -225,6 +226,18 @@ def _observed(bins: Sequence[CalibrationBin]) -> Any:
         name="observed, with its interval",
         customdata=[part.rows for part in bins],
         hovertemplate="predicted %{x:.1%}<br>observed %{y:.1%}<br>%{customdata:,} customers<extra></extra>",
+    )
+
+
+def _uncorrected(bins: Sequence[CalibrationBin]) -> Any:
+    """The same customers by what the model said by itself."""
+    return go.Scatter(
+        x=[part.predicted for part in bins],
+        y=[part.observed.value for part in bins],
+        mode="markers",
+        marker={"color": STONE, "size": 9, "symbol": "square-open", "line": {"width": 1.5}},
+        name="before correction",
+        hovertemplate="the model said %{x:.1%}<br>observed %{y:.1%}<extra></extra>",
     )
 
 

@@ -15,15 +15,19 @@
     return value;
   };
 
-  const draw = (paper) => {
-    for (const { node, figure } of charts) {
-      const fresh = structuredClone(figure);
-      const { data, layout } = prefersDark.matches && !paper ? repaint(fresh) : fresh;
-      // Paper has one width, and it is not the window's.
-      const width = paper ? (node.closest(".pair") ? 325 : 660) : undefined;
-      window.Plotly.react(node, data, { ...layout, width, autosize: !paper }, { displayModeBar: false, responsive: true });
-    }
+  const drawOne = ({ node, figure }, paper) => {
+    const fresh = structuredClone(figure);
+    const { data, layout } = prefersDark.matches && !paper ? repaint(fresh) : fresh;
+    // Paper has one width, and it is not the window's.
+    const width = paper ? (node.closest(".pair") ? 325 : 660) : undefined;
+    window.Plotly.react(node, data, { ...layout, width, autosize: !paper }, { displayModeBar: false, responsive: true });
   };
+  const draw = (paper) => charts.forEach((chart) => drawOne(chart, paper));
+
+  // For scripts that move a figure: change its data, then draw it again.
+  window.tenureCharts = new Map(
+    charts.map((chart) => [chart.node.id, { figure: chart.figure, redraw: () => drawOne(chart, false) }]),
+  );
 
   prefersDark.addEventListener("change", () => draw(false));
   window.addEventListener("beforeprint", () => draw(true));

@@ -9,31 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from tenure.core.time import format_instant
 from tenure.features.audit import Finding
 from tenure.model.evaluate import METRICS, Estimate
+from tenure.model.segment import FEW, Segment
 from tenure.report.inputs import Money, ReportInput
 from tenure.report.prose import METRIC_WORDS
-from tenure.report.words import amount, count, decimal, interval, moment, percent, plural, signed, times
+from tenure.report.words import THIN, amount, count, decimal, interval, moment, percent, plural, signed, times
 
 __all__ = [
+    "FEW_IN_SEGMENT",
     "Bar",
     "Cell",
     "Entry",
+    "MoneyRow",
+    "SegmentRow",
     "audit_rows",
     "decile_rows",
     "facts",
+    "has_seed_values",
     "importance_bars",
     "label_rows",
     "metric_words",
     "money_rows",
+    "money_sentences",
     "scorecard_rows",
+    "segment_groups",
     "shown_metrics",
+    "stage_rows",
     "threshold_words",
 ]
 
 MOST_FEATURES = 25
+FEW_IN_SEGMENT = FEW
 _SHARES = {"recall", "precision", "contacted_share"}
 
 
@@ -136,20 +146,102 @@ def threshold_words(money: Money) -> str:
     return f"A contact pays from a churn probability of {percent(money.threshold)} on."
 
 
-def money_rows(report: ReportInput) -> Iterator[tuple[str, str, str, Cell]]:
-    """Campaign, customers contacted, their share, and profit."""
-    for campaign in report.money.campaigns if report.money else ():
-        share = percent(campaign.contacted / report.own.rows)
-        yield (
-            campaign.name,
-            count(campaign.contacted),
-            share,
-            Cell(amount(campaign.profit.value), _range(campaign.profit)),
+@dataclass(frozen=True)
+class MoneyRow:
+    """A line about a campaign; `ends` and `seed` are empty where their columns are."""
+
+    name: str
+    profit: Cell
+    ends: str
+    contacted: str
+    share: str
+    seed: str
+
+
+def money_rows(report: ReportInput) -> Iterator[MoneyRow]:
+    """Each campaign with its profit, the interval from drawing customers, and the ends over the save rates."""
+    money = report.money
+    for campaign in money.campaigns if money else ():
+        ranged = money is not None and money.value.save_rates[0] != money.value.save_rates[1]
+        sampled = campaign.sampled
+        seed = campaign.seed_value if money and has_seed_values(money) else None
+        yield MoneyRow(
+            name=campaign.name,
+            profit=Cell(amount(campaign.profit.value), interval(sampled, amount) if sampled else ""),
+            ends=f"{amount(campaign.profit.low)} to {amount(campaign.profit.high)}" if ranged else "",
+            contacted=count(campaign.contacted),
+            share=percent(campaign.contacted / report.own.rows),
+            seed="" if seed is None else amount(seed),
         )
 
 
-def _range(profit: Estimate) -> str:
-    return f"{amount(profit.low)} to {amount(profit.high)}" if profit.low != profit.high else ""
+def has_seed_values(money: Money) -> bool:
+    """Whether every campaign has the popular score."""
+    return all(campaign.seed_value is not None for campaign in money.campaigns)
+
+
+def money_sentences(report: ReportInput) -> Iterator[str]:
+    """How much of what was possible was earned, and where the searched threshold came from."""
+    money = report.money
+    if money is None:
+        return
+    if money.most and money.most.per_customer > 0 and money.value.capacity is None:
+        most = money.most.per_customer * report.own.rows
+        share = money.campaigns[0].profit.value / most
+        yield (
+            f"The best single threshold, known only afterwards, would have earned {amount(most)}, "
+            f"{amount(money.most.per_customer)} per customer (MPC); the threshold fixed beforehand earned "
+            f"{percent(share)} of that."
+        )
+    if money.expected_most and money.most:
+        yield (
+            f"Were the save rate uncertain (Beta 6, 14: 30{THIN}% on average), the best thresholds would earn "
+            f"{amount(money.expected_most.per_customer)} per customer on average (EMPC)."
+        )
+    if money.searched_on:
+        yield (
+            f"The grid search looked for the highest popular score on the {money.searched_on} and is judged here on "
+            "the test block, as the other campaigns are."
+        )
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """A line about a kind of customers."""
+
+    value: str
+    small: bool
+    rows: str
+    leave: Cell
+    contacted: str
+    recall: Cell
+    ratio: Cell
+
+
+def segment_groups(report: ReportInput) -> Iterator[tuple[str, tuple[SegmentRow, ...]]]:
+    """Each column with its kinds of customers: how many are contacted and found, and what comes true."""
+    for column, segments in groupby(report.segments, key=lambda segment: segment.column):
+        yield column, tuple(_segment_row(segment) for segment in segments)
+
+
+def _segment_row(segment: Segment) -> SegmentRow:
+    recall, ratio = segment.recall, segment.observed_expected
+    return SegmentRow(
+        value=segment.value,
+        small=segment.is_small,
+        rows=count(segment.rows),
+        leave=Cell(count(segment.churners), percent(segment.churners / segment.rows)),
+        contacted=percent(segment.contacted_share),
+        recall=Cell(percent(recall.value), interval(recall, percent)) if recall else Cell(),
+        ratio=Cell(times(ratio.value), interval(ratio, times)) if ratio else Cell(),
+    )
+
+
+def stage_rows(report: ReportInput) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+    """Each step of the probabilities with observed over expected, Brier score and log loss."""
+    for stage in report.stages:
+        found = (stage.metrics[key] for key in ("observed_expected", "brier", "log_loss"))
+        yield stage.name, tuple(Cell(decimal(one.value), interval(one)) for one in found)
 
 
 def facts(report: ReportInput) -> Iterator[tuple[str, str]]:
