@@ -11,9 +11,10 @@ trees.
 A tree sees 63 % of the rows, drawn without replacement (as many different ones as a bootstrap would hold), and at each
 split the square root of the columns. How many rows a leaf needs is chosen by the log loss of customers held out.
 
-The log odds are `slope * rate + intercept` with two numbers learned on held-out rates. The straight line is what keeps
-the explanations exact: what the trees add to the rate is then what they add to the log odds, times the slope. Where the
-line should bend, calibration bends it.
+The log odds are `slope * vote + intercept`, with two numbers learned on held-out votes, and the vote is the mean of
+what a row's leaves hold: rates or log odds (`tenure.model.forest_leaves`), whichever has the lower log loss. The
+straight line keeps the explanations exact: what the trees add to the vote, times the slope, is what they add to the log
+odds.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from tenure.core.progress import Progress, silent
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.fold import draw_customers
+from tenure.model.forest_leaves import with_log_odds
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
@@ -74,7 +76,7 @@ class ForestSettings:
 
     trees: int = 300
     trees_to_choose: int = 100
-    leaf_rows: tuple[int, ...] = (4, 12, 36)
+    leaf_rows: tuple[int, ...] = (3, 10, 30)
     leaf_share: float = 2e-4
     row_share: float = 0.632
     max_bin: int = 128
@@ -97,9 +99,9 @@ class ForestModel:
     Parameters
     ----------
     booster : xgboost.Booster
-        The trees; it predicts the mean churn rate of a row's leaves.
+        The trees; it predicts the mean of what a row's leaves hold.
     slope, intercept : float
-        What makes log odds of the rate.
+        What makes log odds of the vote.
     means : TargetMeans
         Rates of the columns with many categories.
     """
@@ -111,7 +113,7 @@ class ForestModel:
 
     def predict_margin(self, matrix: Matrix) -> Vector:
         """Log odds of churn, float64 (rows,)."""
-        return self.slope * _rates(self.booster, self.means.apply(matrix)) + self.intercept
+        return self.slope * _votes(self.booster, self.means.apply(matrix)) + self.intercept
 
     def predict_proba(self, matrix: Matrix) -> Vector:
         """Probability of churn, float64 (rows,)."""
@@ -145,7 +147,9 @@ class ForestFamily:
     >>> from tenure.model.protocol import Column
     >>> matrix = np.asfortranarray(np.arange(200, dtype=np.float32)[:, None])
     >>> rows = Examples(matrix, np.arange(200) > 150, np.arange(200), (Column("age"),))
-    >>> model = ForestFamily().fit(rows, {"leaf_rows": 4, "slope": 6.0, "intercept": -3.0}, seed=0, threads=1)
+    >>> model = ForestFamily().fit(
+    ...     rows, {"leaf_rows": 4, "log_odds": 1, "slope": 1.0, "intercept": 0.0}, seed=0, threads=1
+    ... )
     >>> model.predict_proba(matrix[[0, 199]]).round(1).tolist()
     [0.0, 1.0]
     """
@@ -166,17 +170,23 @@ class ForestFamily:
         progress: Progress = silent,
     ) -> CrossFit:
         """Choose how large leaves are by the log loss of held-out customers, and give those predictions."""
-        sizes = self._leaf_sizes(len(fold))
-        rates, numbers = np.empty((len(sizes), len(fold))), range(int(fold.max()) + 1)
+        sizes, trees = self._leaf_sizes(len(fold)), self.settings.trees_to_choose
+        votes, numbers = np.empty((2, len(sizes), len(fold))), range(int(fold.max()) + 1)
         for number in numbers:
             held_out = fold == number
-            rest, training = examples.matrix[held_out], examples.take(~held_out)
+            ground = self._ground(examples.take(~held_out), seed, threads)
+            rest = ground.means.apply(examples.matrix[held_out])
             for place, size in enumerate(sizes):
-                booster, means = self._grow(training, size, self.settings.trees_to_choose, seed, threads)
-                rates[place, held_out] = _rates(booster, means.apply(rest))
+                booster = self._grow(ground, size, trees, seed, threads)
+                votes[0, place, held_out] = _votes(booster, rest)
+                votes[1, place, held_out] = _votes(with_log_odds(booster, ground.overall, trees), rest)
                 progress("cross-fit", (number + (place + 1) / len(sizes)) / len(numbers))
         progress("cross-fit", 1.0)
-        found = [_judged(size, rate, examples) for size, rate in zip(sizes, rates, strict=True)]
+        found = [
+            _judged(votes[kind, place], examples, leaf_rows=size, log_odds=float(kind))
+            for kind in (0, 1)
+            for place, size in enumerate(sizes)
+        ]
         return min(found, key=lambda result: result.log_loss)
 
     def fit(
@@ -189,8 +199,11 @@ class ForestFamily:
         progress: Progress = silent,
     ) -> ForestModel:
         """Grow the forest on all examples."""
-        booster, means = self._grow(examples, choice["leaf_rows"], self.settings.trees, seed, threads)
-        record = _Record(float(choice["slope"]), float(choice["intercept"]), means)
+        ground, trees = self._ground(examples, seed, threads), self.settings.trees
+        booster = self._grow(ground, choice["leaf_rows"], trees, seed, threads)
+        if choice["log_odds"]:
+            booster = with_log_odds(booster, ground.overall, trees)
+        record = _Record(float(choice["slope"]), float(choice["intercept"]), ground.means)
         booster.set_attr(**{_RECORD: canonical(plain(record)).decode()})
         fresh = xgb.Booster()  # the model as a reader of its file will see it: without training state
         fresh.load_model(booster.save_raw("ubj"))
@@ -208,32 +221,33 @@ class ForestFamily:
         sizes = sorted({max(float(size), np.ceil(least)) for size in self.settings.leaf_rows})
         return [size for size in sizes if size <= max(rows / 20, sizes[0])]  # a leaf of half the rows tells nothing
 
-    def _grow(
-        self, examples: Examples, leaf_rows: float, trees: int, seed: int, threads: int | None
-    ) -> tuple[xgb.Booster, TargetMeans]:
+    def _ground(self, examples: Examples, seed: int, threads: int | None) -> _Ground:
         if len(examples.label) > self.settings.most_rows:
             drawn = draw_customers(examples.group, examples.label, self.settings.most_rows, seed=seed)
             examples = examples.take(drawn)
         means, encoded = learn_target_means(examples, seed=seed)
         training = means.encoded(examples, encoded).balanced(seed)
         rows, overall = _rows(training, self.settings.max_bin, threads)
-        booster = xgb.Booster(self._parameters(training, leaf_rows, trees, overall, seed, threads), [rows])
-        booster.update(rows, 0)
-        return booster, means
+        return _Ground(rows, overall, means)
+
+    def _grow(self, ground: _Ground, leaf_rows: float, trees: int, seed: int, threads: int | None) -> xgb.Booster:
+        booster = xgb.Booster(self._parameters(ground, leaf_rows, trees, seed, threads), [ground.rows])
+        booster.update(ground.rows, 0)
+        return booster
 
     def _parameters(
-        self, training: Examples, leaf_rows: float, trees: int, overall: float, seed: int, threads: int | None
+        self, ground: _Ground, leaf_rows: float, trees: int, seed: int, threads: int | None
     ) -> dict[str, Any]:
-        columns = training.matrix.shape[1]
+        columns = ground.rows.num_col()
         return {
             "objective": "reg:squarederror",
-            "base_score": overall,
+            "base_score": ground.overall,
             "learning_rate": 1.0,
             "reg_lambda": 0.0,
             "max_depth": 0,  # no limit: leaves end by their rows
             "min_child_weight": leaf_rows,  # with squared errors a row weighs 1
             "num_parallel_tree": trees,
-            "subsample": self.settings.row_share if len(training.label) > 20 else 1.0,
+            "subsample": self.settings.row_share if ground.rows.num_row() > 20 else 1.0,
             "colsample_bynode": np.ceil(np.sqrt(columns)) / columns,
             "tree_method": "hist",
             "max_bin": self.settings.max_bin,
@@ -243,20 +257,29 @@ class ForestFamily:
         }
 
 
-def _judged(leaf_rows: float, rate: Vector, examples: Examples) -> CrossFit:
-    slope, intercept = _line(rate, examples.label, examples.weight)
-    probability = sigmoid(slope * rate + intercept)
-    # Rates of rebalanced rows make log odds of rebalanced rows: what is trained is corrected later, so not here.
-    choice = {"leaf_rows": leaf_rows, "slope": slope, "intercept": intercept - examples.prior_shift}
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """What forests grow from: quantised rows, their churn rate, and what became of columns with many categories."""
+
+    rows: xgb.DMatrix
+    overall: float
+    means: TargetMeans
+
+
+def _judged(vote: Vector, examples: Examples, **choice: float) -> CrossFit:
+    slope, intercept = _line(vote, examples.label, examples.weight)
+    probability = sigmoid(slope * vote + intercept)
+    # Votes of rebalanced rows make log odds of rebalanced rows: what is trained is corrected later, so not here.
+    choice |= {"slope": slope, "intercept": intercept - examples.prior_shift}
     return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
 
 
-def _line(rate: Vector, label: Flags, weight: Vector | None) -> tuple[float, float]:
-    """Slope and intercept with which rates give the log odds that fit best; the slope is never negative.
+def _line(vote: Vector, label: Flags, weight: Vector | None) -> tuple[float, float]:
+    """Slope and intercept with which votes give the log odds that fit best; the slope is never negative.
 
-    The penalty is far too weak to be felt, unless the rates tell all churners from all stayers.
+    The penalty is far too weak to be felt, unless the votes tell all churners from all stayers.
     """
-    found = LogisticRegression(C=1e4, tol=1e-8, max_iter=1000).fit(rate[:, None], label, sample_weight=weight)
+    found = LogisticRegression(C=1e4, tol=1e-8, max_iter=1000).fit(vote[:, None], label, sample_weight=weight)
     slope, intercept = float(found.coef_[0, 0]), float(found.intercept_[0])
     if slope >= 0:
         return slope, intercept
@@ -264,7 +287,7 @@ def _line(rate: Vector, label: Flags, weight: Vector | None) -> tuple[float, flo
     return 0.0, float(np.log(overall) - np.log1p(-overall))
 
 
-def _rates(booster: xgb.Booster, encoded: Matrix) -> Vector:
+def _votes(booster: xgb.Booster, encoded: Matrix) -> Vector:
     if not len(encoded):
         return np.empty(0)
     return np.asarray(booster.inplace_predict(encoded, validate_features=False), dtype=np.float64)
