@@ -19,7 +19,8 @@ __all__ = ["effects_chart", "swarm_chart"]
 
 _BINS = 80
 _SPREAD = 0.38  # of the way to the next line
-_LINE = 30
+_LINE = 34
+_LABEL_WIDTH = 22
 _KINDS: tuple[tuple[str, Callable[[bool | None], bool], str, str], ...] = (
     ("value up to the median", lambda high: high is False, BLUE, "circle-open"),
     ("value above the median", lambda high: high is True, ORANGE, "triangle-up"),
@@ -29,7 +30,7 @@ _KINDS: tuple[tuple[str, Callable[[bool | None], bool], str, str], ...] = (
 
 def effects_chart(swarms: Sequence[Swarm]) -> Chart:
     """Mean size of each feature's effect, as bars."""
-    names = [plain_text(swarm.feature) for swarm in swarms]
+    names = [_broken(swarm.feature) for swarm in swarms]
     alt = "Mean effect in percentage points: " + ", ".join(f"{s.feature} {100 * s.size:.1f}" for s in swarms) + "."
     bars = go.Bar(
         x=[100 * swarm.size for swarm in swarms],
@@ -44,7 +45,7 @@ def effects_chart(swarms: Sequence[Swarm]) -> Chart:
     )
     return draw(
         "effects", "Mean effect", alt, [bars], height=70 + _LINE * len(swarms), bargap=0.3,
-        xaxis=axis("percentage points, up or down", rangemode="tozero"), yaxis=_lines(names),
+        xaxis=axis("points, up or down", range=[0, 115 * swarms[0].size or 1.0]), yaxis=_lines(names),
     )  # fmt: skip
 
 
@@ -53,15 +54,25 @@ def swarm_chart(swarms: Sequence[Swarm]) -> Chart:
     customers = len(swarms[0].effects) if swarms else 0
     alt = f"Effects on {customers} customers. " + " ".join(map(_direction, swarms))
     traces = [trace for trace in (_points(swarms, *kind) for kind in _KINDS) if trace.x]
-    names = [plain_text(swarm.feature) for swarm in swarms]
+    names = [_broken(swarm.feature) for swarm in swarms]
     lines = axis(
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=True,
         tickfont={"size": 12, "color": INK},
     )  # fmt: skip
     return draw(
         "swarm", "Effect on each customer", alt, traces, height=110 + _LINE * len(names),
-        xaxis=axis("percentage points of probability", zeroline=True, zerolinecolor=AXIS), yaxis=lines,
+        xaxis=axis("percentage points", zeroline=True, zerolinecolor=AXIS), yaxis=lines,
     )  # fmt: skip
+
+
+def _broken(feature: str) -> str:
+    """A long name on several lines, broken after underscores, so that a phone has room for the bars."""
+    lines = [""]
+    for part in plain_text(feature).replace("_", "_\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) > _LABEL_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return "<br>".join(lines)
 
 
 def _lines(names: Sequence[str]) -> dict[str, object]:
