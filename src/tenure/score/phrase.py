@@ -156,7 +156,7 @@ def _change(feature: Feature, quotient: float) -> str:
     steady = feature.window / feature.over if feature.op in _GROWS and feature.window and feature.over else 1.0
     change = quotient / steady - 1
     if quotient < 0:
-        return f"are {readable(quotient)} of what they were"
+        return "changed its sign"
     if abs(change) < 0.005:
         return "hardly changed"
     if change >= 2:

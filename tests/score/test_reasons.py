@@ -1,0 +1,96 @@
+"""Reasons on the contact list: for the best contacts, with the list's own order and numbers, and nobody else."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tenure.core.settings import ScoreSettings, ValueSettings
+from tenure.score.batch import Batch, score_batch
+from tenure.score.explain import Explainer
+from tenure.score.predictor import Predictor
+from tenure.score.reasons import REASONS, SCHEMA, reasons_text
+from tenure.score.rows import open_snapshot
+from tenure.score.run import ScoreSummary, read_summary
+from tests.score.test_explain import customers, parts
+from tests.score.world import AS_OF, FLAT, NOON, content
+
+ROWS = 600
+
+
+def snapshot(folder: Path) -> tuple[Path, pa.Table]:
+    table = customers(ROWS)[0].add_column(0, "customer_id", pa.array([f"c{row:03d}" for row in range(ROWS)]))
+    path = folder / "snapshot.parquet"
+    pq.write_table(table, path, row_group_size=100)
+    return path, table
+
+
+def scored(folder: Path, extra: ScoreSettings, value: ValueSettings = FLAT) -> ScoreSummary:
+    path, _ = snapshot(folder)
+    explainer = Explainer(parts())
+    ready = Predictor("v1", "0f", explainer.columns, explainer.parts.predict, explainer)
+    batch = Batch(open_snapshot([path], "s1"), ready, value, AS_OF, extra, part_rows=250, batch_rows=60)
+    return score_batch(batch, folder, clock=NOON)
+
+
+def lines(summary: ScoreSummary) -> list[dict[str, str]]:
+    with summary.contact_list.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_best_contacts_have_reasons_and_the_others_an_empty_cell(tmp_path: Path) -> None:
+    summary = scored(tmp_path, ScoreSettings(explain=40, reasons=2))
+    listed = lines(summary)
+    assert len(listed) == summary.contacts.contacts > 40
+    assert [bool(line["reasons"]) for line in listed] == [rank < 40 for rank in range(len(listed))]
+    assert summary.contacts.explained == 40
+    assert read_summary(summary.folder) == summary
+    assert max(line["reasons"].count(" points") for line in listed) == 2
+
+
+def test_reasons_on_the_list_are_those_of_the_customer(tmp_path: Path) -> None:
+    listed = lines(scored(tmp_path, ScoreSettings(explain=30)))[:30]
+    _, table = snapshot(tmp_path)
+    places = {customer_id: place for place, customer_id in enumerate(table.column("customer_id").to_pylist())}
+    rows = table.take([places[line["customer_id"]] for line in listed])
+    found = Explainer(parts()).raising(rows, 3)
+    assert [line["reasons"] for line in listed] == [reasons_text(reasons) for reasons in found]
+
+
+def test_reasons_are_kept_as_data_too(tmp_path: Path) -> None:
+    summary = scored(tmp_path, ScoreSettings(explain=25))
+    kept = pq.read_table(summary.folder / REASONS)
+    assert kept.schema.equals(SCHEMA)
+    best = lines(summary)[:25]
+    assert kept.column("customer_id").to_pylist() == sorted(line["customer_id"] for line in best)
+    first = kept.to_pylist()[0]
+    assert first["reasons"].startswith(first["reason"][0]["text"])
+
+
+def test_a_capacity_bounds_what_is_explained(tmp_path: Path) -> None:
+    summary = scored(tmp_path, ScoreSettings(explain=100), ValueSettings(clv=600, save_rate=0.3, capacity=7))
+    assert summary.contacts.contacts == summary.contacts.explained == 7
+    assert pq.read_table(summary.folder / REASONS).num_rows == 7
+
+
+def test_without_reasons_the_list_is_as_it_was(tmp_path: Path) -> None:
+    summary = scored(tmp_path, ScoreSettings(explain=0))
+    assert "reasons" not in lines(summary)[0]
+    assert not (summary.folder / REASONS).exists()
+
+
+def test_the_same_scores_have_the_same_bytes(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        found.append(content(scored(tmp_path / name, ScoreSettings(explain=50)).folder))
+    assert found[0] == found[1]
+
+
+def test_nobody_to_contact_is_nobody_to_explain(tmp_path: Path) -> None:
+    summary = scored(tmp_path, ScoreSettings(), ValueSettings(clv=600, contact_cost=1e6, save_rate=0.3))
+    assert summary.contacts.contacts == summary.contacts.explained == 0
+    assert pq.read_table(summary.folder / REASONS).num_rows == 0
