@@ -11,18 +11,20 @@
 
   const MINUS = "\u2212", THIN = "\u202f", DASH = "\u2013";
   const signed = (text) => text.replace("-", MINUS);
-  const grouped = (number, decimals) => {
-    const tie = decimals === 0 && Math.abs(number % 1) === 0.5; // Python rounds a half to the even number
-    const rounded = tie ? 2 * Math.round(number / 2) : number;
-    const text = signed(rounded.toFixed(decimals));
-    return text.replace(/\d(?=(\d{3})+(\.|$))/g, "$&,").replace(/^\u2212(0(\.0+)?)$/, "$1");
+  // Python rounds an exact half to the even digit, toFixed away from zero; 60 more digits tell a half from almost one.
+  const fixed = (number, decimals) => {
+    const exact = number.toFixed(decimals + 60);
+    const kept = exact.slice(0, exact.length - 60).replace(/\.$/, "");
+    return /^50*$/.test(exact.slice(-60)) && Number(kept.at(-1)) % 2 === 0 ? kept : number.toFixed(decimals);
   };
+  const grouped = (number, decimals) =>
+    signed(fixed(number, decimals)).replace(/\d(?=(\d{3})+(\.|$))/g, "$&,");
   const count = (number) => grouped(number, 0);
   const amount = (number) => grouped(number, Math.abs(number) >= 100 || Number.isInteger(number) ? 0 : 2);
   const percent = (share) => {
     const size = Math.abs(share);
     const decimals = size >= 0.2 || size === 0 ? 0 : size >= 0.00095 ? 1 : 2;
-    return `${signed((share * 100).toFixed(decimals))}${THIN}%`;
+    return `${signed(fixed(share * 100, decimals))}${THIN}%`;
   };
   const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
   const withInterval = (value, low, high) => {
@@ -31,8 +33,8 @@
     return `${amount(value)} [${ends[0]}${ends[0][0] === MINUS ? " to " : DASH}${ends[1]}]`;
   };
 
-  const border = (place) =>
-    curve.stake ? `a value at stake of ${amount(curve.score[place])}` : `a churn probability of ${percent(curve.score[place])}`;
+  const level = (place) => (curve.stake ? amount(curve.score[place]) : percent(curve.score[place]));
+  const border = (place) => `a ${curve.stake ? "value at stake" : "churn probability"} of ${level(place)}`;
   const atCapacity = (capacity) => curve.contacted.findLastIndex((contacted) => contacted <= capacity);
   const paysFrom = (g, d) => {
     const cost = d + curve.contact;
@@ -73,7 +75,7 @@
     const found = study(state.rate / 100, state.incentive);
     const shown = Math.min(state.place, atCapacity(state.capacity));
     const texts = {
-      place: state.place === 0 ? "nobody" : border(state.place).replace(/^a /, ""),
+      place: state.place === 0 ? "nobody" : level(state.place),
       capacity: state.capacity >= curve.rows ? "no limit" : count(state.capacity),
       rate: percent(state.rate / 100),
       incentive: amount(state.incentive),
