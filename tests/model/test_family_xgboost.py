@@ -118,7 +118,7 @@ def test_a_file_without_its_rates_is_refused(tmp_path: Path) -> None:
 def test_depths_are_averaged_where_their_mean_predicts_best() -> None:
     random = np.random.default_rng(3)
     matrix = np.asfortranarray(random.normal(size=(1500, 8)).astype(np.float32))
-    odds = 0.7 * matrix[:, :6].sum(axis=1) + 0.9 * matrix[:, 6] * matrix[:, 7]
+    odds = 0.7 * matrix[:, :6].sum(axis=1) + 0.6 * matrix[:, 6] * matrix[:, 7]
     label = random.random(1500) < sigmoid(odds.astype(np.float64))
     examples = Examples(matrix, label, np.arange(1500), tuple(Column(f"x{i}") for i in range(8)))
     fold = customer_folds(examples.group, label, folds=3, seed=0)
@@ -136,10 +136,12 @@ def test_depths_are_averaged_where_their_mean_predicts_best() -> None:
     assert np.corrcoef(model.predict_margin(matrix), mean)[0, 1] > 0.99
 
 
-def test_deep_trees_take_shorter_steps_unless_told() -> None:
-    rates = [XGBoostFamily()._parameters(depth, 0, 1)["learning_rate"] for depth in (2, 3, 6)]
-    assert rates == pytest.approx([0.1, 0.1, 0.05])
-    assert XGBoostFamily().tuned({"learning_rate": 0.2})._parameters(6, 0, 1)["learning_rate"] == 0.2
+@pytest.mark.parametrize(
+    ("name", "expected"), [("learning_rate", [0.1, 0.1, 0.05]), ("colsample_bytree", [0.8, 0.8, 0.5])]
+)
+def test_deep_trees_take_shorter_steps_and_see_less_unless_told(name: str, expected: list[float]) -> None:
+    assert [XGBoostFamily()._parameters(depth, 0, 1)[name] for depth in (2, 3, 6)] == pytest.approx(expected)
+    assert XGBoostFamily().tuned({name: 0.2})._parameters(6, 0, 1)[name] == 0.2
 
 
 def test_parameters_are_set_by_name() -> None:

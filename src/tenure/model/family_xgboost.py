@@ -64,10 +64,11 @@ class XGBoostSettings:
     ----------
     depths : tuple of int
         Depths to choose from; their mean is a choice too.
-    learning_rate : float, optional
-        What a tree's leaves are multiplied with. Without it a deep tree, which learns more at once, takes shorter
-        steps: 0.3 divided by the depth, at most 0.1.
-    min_child_weight, subsample, colsample_bytree, reg_lambda, max_bin
+    learning_rate, colsample_bytree : float, optional
+        What a tree's leaves are multiplied with, and the share of columns it sees. Without them a deep tree, which
+        learns more at once, takes shorter steps and sees less: 0.3 divided by the depth, at most 0.1, and 3 divided by
+        the depth, at most 0.8.
+    min_child_weight, subsample, reg_lambda, max_bin
         As XGBoost means them.
     parallel_trees : int
         Trees that a round of the final model averages. The rounds are chosen with one tree; more of them change the
@@ -82,9 +83,9 @@ class XGBoostSettings:
 
     depths: tuple[int, ...] = (3, 6)
     learning_rate: float | None = None
-    min_child_weight: float = 1.0
+    colsample_bytree: float | None = None
+    min_child_weight: float = 0.3
     subsample: float = 0.8
-    colsample_bytree: float = 0.8
     reg_lambda: float = 2.0
     max_bin: int = 256
     parallel_trees: int = 4
@@ -273,6 +274,7 @@ class XGBoostFamily:
         for name in ("depths", "parallel_trees", "patience", "most_rounds", "depth_rows"):
             del given[name]
         given["learning_rate"] = self.settings.learning_rate or min(0.1, 0.3 / depth)
+        given["colsample_bytree"] = self.settings.colsample_bytree or min(0.8, 3.0 / depth)
         fixed = {"objective": "binary:logistic", "tree_method": "hist", "max_cat_to_onehot": FEW + 2}
         return given | fixed | {"max_depth": depth, "seed": seed, "nthread": threads or 0}
 

@@ -83,7 +83,7 @@ def forward_folds(training: Frame, split: Split, *, folds: int = FOLDS, seed: in
 def _by_cutoff(training: Frame, split: Split) -> list[ForwardFold]:
     span = np.timedelta64(split.embargo)
     return [
-        ForwardFold(training.cutoff + span <= cutoff, training.cutoff == cutoff)
+        ForwardFold((training.cutoff + span <= cutoff) & (training.cutoff < cutoff), training.cutoff == cutoff)
         for cutoff in np.unique(training.cutoff)[::-1]
     ]
 

@@ -301,7 +301,9 @@ def _name(training: Frame, split: Split, settings: ModelSettings, fingerprint: s
 def _open(optuna: Any, folder: Path, name: str) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / f"{name}.log"))
+    journal = folder / f"{name}.log"
+    _mend(journal)
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
     try:
         return optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
@@ -310,8 +312,15 @@ def _open(optuna: Any, folder: Path, name: str) -> Any:
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         )
-    except (ValueError, KeyError) as error:
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"The journal {folder.name}/{name}.log of an earlier search cannot be read ({error}).",
+            f"The journal {folder.name}/{name}.log of an earlier search cannot be read ({error!r}).",
             hint="Remove that file; the search then starts anew.",
         ) from error
+
+
+def _mend(journal: Path) -> None:
+    """Cut off a line that a kill left half written: what is appended next would become part of it."""
+    if journal.exists() and not (written := journal.read_bytes()).endswith(b"\n"):
+        with journal.open("r+b") as file:
+            file.truncate(written.rfind(b"\n") + 1)

@@ -1,0 +1,160 @@
+"""A search goes on where it stopped, judges by what came later, and leaves the defaults only for evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tenure.core.errors import ConfigError, InputError, MissingExtraError
+from tenure.core.settings import ModelSettings
+from tenure.model import tune as tune_module
+from tenure.model.family_xgboost import XGBoostFamily, XGBoostSettings
+from tenure.model.tune import Tuning, tune
+from tests.model.worlds import SPLIT, world
+
+FRAME = world(150)
+FIELDS = ("trials", "pruned", "default_loss", "best_loss", "gain", "gain_error", "parameters")
+
+
+@pytest.fixture(autouse=True)
+def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rounds: what a search does with its trials does not depend on how good they are."""
+    short = XGBoostFamily(XGBoostSettings(depths=(3,), parallel_trees=1, patience=3, most_rounds=12))
+    whole = tune_module.settled_family
+
+    def settled(name: str, settings: ModelSettings) -> Any:
+        return short if name == "xgboost" else whole(name, settings)
+
+    monkeypatch.setattr(tune_module, "settled_family", settled)
+
+
+def search(folder: Path, trials: int, **changes: Any) -> Tuning:
+    given: dict[str, Any] = {"fingerprint": "one", "threads": 1, "journal": folder} | changes
+    frame = given.pop("frame", FRAME)
+    settings = ModelSettings(tune=trials, family=given.pop("family", "xgboost"), seed=given.pop("seed", 0))
+    return tune(frame, SPLIT, settings, **given)
+
+
+def same(one: Tuning, other: Tuning) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in FIELDS)
+
+
+def test_a_search_that_was_interrupted_finds_what_it_would_have_found(tmp_path: Path) -> None:
+    whole = search(tmp_path / "whole", 7)
+    first = search(tmp_path / "parts", 3)
+    rest = search(tmp_path / "parts", 7)
+    assert (whole.resumed, first.resumed, rest.resumed) == (0, 0, 3)
+    assert (first.trials, rest.trials) == (3, 7)
+    assert same(whole, rest)
+
+
+class Killed(BaseException):
+    """What a signal does to a search."""
+
+
+def test_a_trial_that_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, calls = XGBoostFamily.cross_fit, []
+
+    def dies(self: XGBoostFamily, *given: Any, **named: Any) -> Any:
+        calls.append(self)
+        if len(calls) == 8:
+            raise Killed
+        return learn(self, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(XGBoostFamily, "cross_fit", dies)
+        with pytest.raises(Killed):
+            search(tmp_path / "killed", 5)
+    rest = search(tmp_path / "killed", 5)
+    assert 0 < rest.resumed < 5
+    assert same(rest, search(tmp_path / "whole", 5))
+
+
+def test_a_finished_search_trains_nothing_more_than_it_has_to(tmp_path: Path) -> None:
+    told: list[float] = []
+    done = search(tmp_path, 4)
+    again = search(tmp_path, 4, progress=lambda _stage, share: told.append(share))
+    assert same(done, again)
+    assert again.resumed == 4
+    assert told == [1.0]
+
+
+def test_progress_rises_to_the_end(tmp_path: Path) -> None:
+    told: list[float] = []
+    search(tmp_path, 3, progress=lambda _stage, share: told.append(share))
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert len(told) > 4
+
+
+def test_other_data_or_another_seed_is_another_search(tmp_path: Path) -> None:
+    search(tmp_path, 2)
+    search(tmp_path, 2, fingerprint="two")
+    search(tmp_path, 2, seed=1)
+    search(tmp_path, 2)
+    assert len(list(tmp_path.glob("xgboost-*.log"))) == 3
+
+
+def test_the_test_block_plays_no_part(tmp_path: Path) -> None:
+    test = SPLIT.blocks(FRAME).test
+    turned = replace(FRAME, label=np.where(test, ~FRAME.label, FRAME.label))
+    assert same(search(tmp_path / "one", 2), search(tmp_path / "other", 2, frame=turned))
+
+
+def test_the_defaults_stay_without_evidence(tmp_path: Path) -> None:
+    coins = replace(FRAME, label=np.random.default_rng(5).random(FRAME.rows) < 0.3)
+    found = search(tmp_path, 3, frame=coins)
+    assert found.gain <= found.gain_error or found.parameters
+    assert ("so they stay" in found.sentence) == (not found.parameters)
+
+
+def test_parameters_that_do_better_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = XGBoostFamily().tuned({"max_depth": 1, "learning_rate": 0.01, "subsample": 0.4})
+    hasty = replace(bad, settings=replace(bad.settings, most_rounds=3))
+
+    class Hasty(XGBoostFamily):
+        def tuned(self, parameters: Any) -> Any:
+            return XGBoostFamily().tuned(parameters)
+
+    monkeypatch.setattr(tune_module, "settled_family", lambda *_: Hasty(hasty.settings))
+    found = search(tmp_path, 3)
+    assert found.gain > found.gain_error > 0
+    assert set(found.parameters) == set(XGBoostFamily.space)
+    assert found.best_loss == pytest.approx(found.default_loss - found.gain)
+    assert "parameters = { colsample_bytree = " in found.sentence
+
+
+def test_a_family_that_chooses_by_itself_has_nothing_to_tune(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'logistic' has nothing to tune"):
+        search(tmp_path, 2, family="logistic")
+
+
+def test_without_optuna_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(MissingExtraError, match="optuna") as caught:
+        search(tmp_path, 2)
+    assert "tenure[tune]" in str(caught.value.hint)
+
+
+def test_a_journal_whose_last_line_was_cut_goes_on(tmp_path: Path) -> None:
+    whole = search(tmp_path / "whole", 4)
+    search(tmp_path / "cut", 2)
+    journal = next((tmp_path / "cut").glob("*.log"))
+    journal.write_bytes(journal.read_bytes()[:-20])
+    assert search(tmp_path / "cut", 4).parameters == whole.parameters
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    search(tmp_path, 2)
+    journal = next(tmp_path.glob("*.log"))
+    lines = journal.read_text().splitlines()
+    lines[0] = json.dumps({"op_code": 99, "worker_id": "x"})
+    journal.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        search(tmp_path, 2)
+    assert "Remove that file" in str(caught.value.hint)
