@@ -53,10 +53,20 @@ def test_an_unknown_label_column(tmp_path: Path) -> None:
     refused("check", "-c", config, says=["'chrun'", "Did you mean 'churn'?", "visits"])
 
 
-def test_rows_without_a_label(tmp_path: Path) -> None:
+def test_rows_without_a_label_are_scored_and_not_learned_from(tmp_path: Path) -> None:
     labels = [None if number % 3 == 0 else "Yes" if number % 4 == 0 else "No" for number in range(400)]
     config = write_project(tmp_path, TABLE, table_parquet=customers(churn=labels))
-    refused("train", "-c", config, says=["134 of 400 rows", "missing label", '"churn" IS NOT NULL'])
+    trained = done("train", "-c", config, "--json").document
+    assert any("134 of 400 rows have no label" in note for note in trained["notes"])
+    assert done("score", "-c", config, "--json").document["tally"]["customers"] == 400
+
+
+def test_a_table_that_is_only_scored_needs_no_label(tmp_path: Path) -> None:
+    config = write_project(tmp_path, TABLE, table_parquet=customers())
+    done("train", "-c", config)
+    write_project(tmp_path, TABLE, table_parquet=customers(50).drop_columns(["churn"]))
+    assert done("score", "-c", config, "--json").document["tally"]["customers"] == 50
+    refused("train", "-c", config, says=["churn"])
 
 
 def test_an_id_that_stands_in_every_row(tmp_path: Path) -> None:

@@ -62,11 +62,15 @@ def test_labels_are_compared_as_what_positive_is(
     assert [label for (label,) in rows_of(done.table.paths, "label")] == expected
 
 
-def test_a_row_without_a_label_is_rejected(tmp_path: Path) -> None:
+def test_a_row_without_a_label_is_kept_for_scoring(tmp_path: Path) -> None:
     rows = [("u1", "pro", "1", "Yes"), ("u2", "pro", "2", "No"), ("u3", "pro", "3", ""), ("u4", "pro", "4", " ")]
-    report = only_report(read(tmp_path, rows))
-    assert report.rejected == {"missing label": 2}
+    done = read(tmp_path, rows)
+    assert (done.table.rows, done.table.labelled, done.table.positives) == (4, 2, 1)
+    assert [label for (label,) in rows_of(done.table.paths, "label")] == [True, False, None, None]
+    report = only_report(done)
+    assert report.rejected == {}
     assert balanced(report)
+    assert report.warnings == ("2 of 4 rows have no label: they can be scored, and nothing is learned from them",)
 
 
 def test_a_label_that_nobody_has_is_an_error_with_those_there_are(tmp_path: Path) -> None:

@@ -131,9 +131,10 @@ def _from_table(place: Place, progress: Progress) -> Prepared:
 
 def _table_frame(place: Place, table: PlainTable, features: FeatureSet) -> Frame:
     rows = pa.concat_tables([pq.read_table(path) for path in table.paths])
-    if not 0 < table.positives < table.rows:
+    rows = rows.filter(pc.is_valid(rows.column("label")))
+    if not 0 < table.positives < table.labelled:
         raise HistoryError(
-            f"{table.positives:,} of {table.rows:,} rows are churners; a model needs both kinds.",
+            f"{table.positives:,} of {table.labelled:,} rows with a label are churners; a model needs both kinds.",
             hint="Check [table] label and positive.",
         )
     columns = rows.select(list(features.names))

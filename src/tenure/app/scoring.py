@@ -186,7 +186,8 @@ def _lacking(history: History, features: FeatureSet) -> Iterator[str]:
 
 def _table_rows(place: Place, as_of: datetime | None, progress: Progress) -> tuple[Snapshot, datetime]:
     """A plain table, ordered by customer; where rows have times, each customer's latest row up to the cutoff."""
-    table = ingest_table(place.settings, place.root, place.workspace, place.clock, place.tables, progress).table
+    given = (place.settings, place.root, place.workspace, place.clock, place.tables, progress)
+    table = ingest_table(*given, labelled=False).table
     cutoff = as_of or table.last or floor_time(place.now(), timedelta(days=1))
     key = f"{table.fingerprint[:24]}-{format_instant(cutoff).replace(':', '')}"
     path = _only(place.workspace / "scoring", f"{key}.parquet")

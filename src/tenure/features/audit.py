@@ -20,8 +20,8 @@ Three need the history, see `tenure.features.canary`:
 Where the limits come from (a grocer, a wholesaler, a telephone company twice, a social network and simulated services;
 see `tenure.features.separation` for what is measured):
 
-- AUC above .95: the best honest column reaches .84. Below ten churners or stayers, or where the 99 % bound lies below
-  .88, it is a note, because so few rows reach .95 by luck.
+- AUC above .95: the best honest column reaches .84. Below ten churners or stayers (twenty, unless it is above .999), or
+  where the 99.9 % bound lies below .90, it is a note, because so few rows reach .95 by luck.
 - More than 55 % of the log loss explained, by its 99 % bound more than 50 %, with at least 20 churners and stayers: the
   best honest column reaches 25 %, a label with 5 % flips 58 to 71 %. With fewer, good columns get there by luck.
 - A cell whose rows churn in 95 %, with odds of churn at least 30 times the usual: the best honest cell has 83 % and 17.
@@ -48,8 +48,9 @@ from tenure.features.separation import Marker, Outcome, Separation, separate
 
 __all__ = ["AuditReport", "Finding", "audit_blocks", "audit_columns", "pure", "require_clean", "tells_apart"]
 
-SEPARATES_ABOVE, SURELY_ABOVE = 0.95, 0.86
-EXPLAINS_ABOVE, SURELY_EXPLAINS, EXPLAINS_CUSTOMERS = 0.55, 0.50, 20
+SEPARATES_ABOVE, SURELY_ABOVE, PERFECT = 0.95, 0.90, 0.999
+EXPLAINS_ABOVE, SURELY_EXPLAINS = 0.55, 0.50
+_FEW = 20
 PURE_ABOVE, PURE_ODDS, PURE_CUSTOMERS = 0.95, 30.0, 20
 JUMP_ABOVE, MOST_RATE = 0.45, 0.5
 NAMED_ABOVE, NAMED_PURE_ABOVE, NAMED_ODDS = 0.65, 0.8, 5.0
@@ -215,10 +216,10 @@ def tells_apart(found: Separation, outcome: Outcome, who: str = "churners") -> s
     >>> tells_apart(separate(pa.chunked_array([outcome.label]), outcome), outcome)
     'it alone ranks churners with an AUC of 1.000 (40 against 160); above 0.95 is too good to be known before.'
     """
-    if found.area > SEPARATES_ABOVE and found.area_low > SURELY_ABOVE:
+    enough = min(outcome.churners, outcome.stayers) >= _FEW
+    if found.area > (SEPARATES_ABOVE if enough else PERFECT) and found.area_low > SURELY_ABOVE:
         ranks = f"it alone ranks {who} with an AUC of {found.area:.3f} ({_seen(outcome)})"
         return f"{ranks}; above {SEPARATES_ABOVE} is too good to be known before."
-    enough = min(outcome.churners, outcome.stayers) >= EXPLAINS_CUSTOMERS
     if enough and found.explained > EXPLAINS_ABOVE and found.explained_low > SURELY_EXPLAINS:
         explains = f"it alone explains {found.explained:.0%} of the uncertainty about {who} ({_seen(outcome)})"
         return f"{explains}; above {EXPLAINS_ABOVE:.0%} is too good to be known before."

@@ -120,12 +120,13 @@ class PlainTable:
     """A customer table with a label, in place of events.
 
     The files hold, in the order of the source: `customer_id VARCHAR`, `time TIMESTAMP` where `has_time`, `label
-    BOOLEAN` (true: churned), and each attribute, `DOUBLE` for a number and `VARCHAR` for text. Without an id column the
-    customer's id is the row's number in the source, from 1.
+    BOOLEAN` (true: churned; missing: not known), and each attribute, `DOUBLE` for a number and `VARCHAR` for text.
+    Without an id column the customer's id is the row's number in the source, from 1.
     """
 
     paths: tuple[Path, ...]
     rows: int
+    labelled: int
     positives: int
     attributes: tuple[tuple[str, AttributeKind], ...]
     has_time: bool

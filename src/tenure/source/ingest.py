@@ -122,8 +122,12 @@ def ingest_table(
     clock: Clock,
     tables: Mapping[str, object] | None = None,
     progress: Progress = silent,
+    *,
+    labelled: bool = True,
 ) -> IngestedTable:
     """Read, check and keep the plain table of a project; parameters as in `ingest`.
+
+    A table that is only scored (`labelled` is false) needs no label column, and whatever it holds is accepted.
 
     Raises
     ------
@@ -153,7 +157,7 @@ def ingest_table(
     refuse_unused_tables(given, [settings.table])
     with _working(settings, root, workspace, clock, given, progress) as work:
         work.engine.execute("SET preserve_insertion_order = true")  # a row's number is its id where there is no other
-        (outcome,) = run_group(work, [table_task(settings.table, workspace)])
+        (outcome,) = run_group(work, [table_task(settings.table, workspace, labelled=labelled)])
         judge([outcome.report], work.max_rejects)
         table = _table(PlainTable, outcome)
         fingerprint = outcome.kept.fingerprint if outcome.kept else ""

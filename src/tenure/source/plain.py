@@ -1,8 +1,8 @@
 """A plain customer table with a label becomes canonical.
 
 Enters: rows that already are what a model learns from. Leaves: `customer_id`, `time` where configured, `label`, then
-every other column that is not ignored. Invariant: every row has a label that was understood, and the rows keep their
-order.
+every other column that is not ignored. Invariant: the rows keep their order, and `label` is missing exactly where the
+source says nothing: such a row can be scored, and nothing is learned from it.
 
 Rows that are equal in every column read are reported: on both sides of a split they make any model look better than it
 is. Without an id nothing tells whether they are one customer twice or two alike, so they stay; with an id they are
@@ -24,7 +24,7 @@ from tenure.source.contract import Checked, check_rows
 from tenure.source.customers import describe_attributes
 from tenure.source.duplicates import mark_duplicates
 from tenure.source.engine import quote_identifier, quote_literal, read_parquet_sql
-from tenure.source.fields import Check, Field, TimeRule, id_field, time_field
+from tenure.source.fields import Field, TimeRule, id_field, time_field
 from tenure.source.history import PlainTable
 from tenure.source.protocol import Relation, free_name
 from tenure.source.reading import blank_sql, kind_of, number_sql, text_sql
@@ -35,22 +35,29 @@ __all__ = ["build_plain", "describe_plain", "plain_columns"]
 RESERVED = ("customer_id", "time", "label")
 
 
-def plain_columns(settings: TableSettings) -> Iterator[tuple[str, str]]:
-    """The source columns that the table section names, each with its key.
+def plain_columns(settings: TableSettings, *, labelled: bool = True) -> Iterator[tuple[str, str]]:
+    """The source columns that the table section names and needs, each with its key.
+
+    A table that is only scored (`labelled` is false) may lack the label.
 
     Examples
     --------
     >>> list(plain_columns(TableSettings(path="t.csv", label="Churn", positive="Yes", ignore=("note",))))
     [('label', 'Churn'), ('ignore', 'note')]
     """
-    for key, column in (("id", settings.id), ("label", settings.label), ("time", settings.time)):
+    label = settings.label if labelled else None
+    for key, column in (("id", settings.id), ("label", label), ("time", settings.time)):
         if column is not None:
             yield key, column
     yield from (("ignore", column) for column in settings.ignore)
 
 
-def build_plain(engine: duckdb.DuckDBPyConnection, section: Section, settings: TableSettings) -> Built:
+def build_plain(
+    engine: duckdb.DuckDBPyConnection, section: Section, settings: TableSettings, *, labelled: bool = True
+) -> Built:
     """Read and judge the rows of a plain table; every column that is not named for something else is an attribute.
+
+    Where the table is only scored (`labelled` is false), any labels will do, or none.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def build_plain(engine: duckdb.DuckDBPyConnection, section: Section, settings: T
     named = {column for _, column in plain_columns(settings)}
     attributes = [name for name in section.relation.columns if name not in named]
     refuse_clashes(section.name, RESERVED, attributes)
-    warnings = _label_warnings(engine, section, settings)
+    warnings = _label_warnings(engine, section, settings) if labelled else ()
     relation, row_number = _numbered(section.relation)
     read = read_attributes(engine, section, attributes, start=3)
     own = tuple(_own_fields(section, settings, row_number))
@@ -102,14 +109,16 @@ def _own_fields(section: Section, settings: TableSettings, row_number: str) -> I
     if settings.time is not None:
         rule = TimeRule(section.zone, required=True, latest=section.latest)
         yield time_field(1, "time", settings.time, section.type_of(settings.time), role="time", rule=rule)
-    yield _label_field(settings, section.type_of(settings.label))
+    if settings.label in section.relation.columns:
+        yield _label_field(settings.label, section.type_of(settings.label), settings.positive)
+    else:
+        yield Field("label", row_number, "BIGINT", 2, "CAST(NULL AS BOOLEAN)", "", ())
 
 
-def _label_field(settings: TableSettings, column_type: str) -> Field:
-    absent_sql = "r2 IS NULL OR " + blank_sql(text_sql("r2", column_type))
-    check = Check("missing label", settings.label, absent_sql, "r2")
-    value_sql = _positive_sql("r2", column_type, settings.positive)
-    return Field("label", settings.label, column_type, 2, value_sql, "", (check,))
+def _label_field(column: str, column_type: str, positive: str | float | bool) -> Field:
+    absent_sql = f"r2 IS NULL OR {blank_sql(text_sql('r2', column_type))}"
+    value_sql = f"CASE WHEN {absent_sql} THEN NULL ELSE {_positive_sql('r2', column_type, positive)} END"
+    return Field("label", column, column_type, 2, value_sql, "", ())
 
 
 def _positive_sql(value_sql: str, column_type: str, positive: str | float | bool) -> str:
@@ -134,7 +143,7 @@ def _label_warnings(engine: duckdb.DuckDBPyConnection, section: Section, setting
         f"bool_or({_positive_sql(label_sql, column_type, settings.positive)}), count(*) FROM {section.relation.sql} "
         f"WHERE ({kept_sql}) AND {label_sql} IS NOT NULL GROUP BY label ORDER BY 2 DESC, 3 DESC, label LIMIT 50"
     ).fetchall()
-    values = [label for label, _, _ in found if label]
+    values = [label for label, _, _ in found if label.strip()]
     positives = [label for label, is_positive, _ in found if is_positive]
     if values and not positives:
         raise NotFoundError(
@@ -149,10 +158,23 @@ def _label_warnings(engine: duckdb.DuckDBPyConnection, section: Section, setting
             hint="Add rows of customers who stayed, or name another label column.",
             column=settings.label,
         )
+    absent = _unlabelled(engine, section, label_sql, column_type, kept_sql)
     if len(values) > 2:
         shown = ", ".join(repr(value) for value in values[:10] if value not in positives)
-        return (f"the label has {len(values)} values; all of these mean stayed: {shown}",)
-    return ()
+        return (*absent, f"the label has {len(values)} values; all of these mean stayed: {shown}")
+    return absent
+
+
+def _unlabelled(
+    engine: duckdb.DuckDBPyConnection, section: Section, label_sql: str, column_type: str, kept_sql: str
+) -> tuple[str, ...]:
+    absent_sql = f"{label_sql} IS NULL OR {blank_sql(text_sql(label_sql, column_type))}"
+    rows, absent = engine.execute(
+        f"SELECT count(*), count(*) FILTER ({absent_sql}) FROM {section.relation.sql} WHERE {kept_sql}"
+    ).fetchone() or (0, 0)
+    if not absent:
+        return ()
+    return (f"{absent:,} of {rows:,} rows have no label: they can be scored, and nothing is learned from them",)
 
 
 def _repeated_warning(engine: duckdb.DuckDBPyConnection, checked: Checked) -> Iterator[str]:
@@ -171,9 +193,9 @@ def describe_plain(
     """Describe a finished plain table."""
     table_sql = read_parquet_sql(paths)
     time_sql = "min(time), max(time)" if settings.time is not None else "NULL, NULL"
-    positives, first, last = engine.execute(
-        f"SELECT count(*) FILTER (label), {time_sql} FROM {table_sql}"
-    ).fetchone() or (0, None, None)
+    labelled, positives, first, last = engine.execute(
+        f"SELECT count(label), count(*) FILTER (label), {time_sql} FROM {table_sql}"
+    ).fetchone() or (0, 0, None, None)
     rows, attributes = describe_attributes(engine, paths, RESERVED)
     has_time = settings.time is not None
-    return PlainTable(paths, rows, positives, attributes, has_time, as_utc(first), as_utc(last), fingerprint)
+    return PlainTable(paths, rows, labelled, positives, attributes, has_time, as_utc(first), as_utc(last), fingerprint)

@@ -136,8 +136,8 @@ def _periods_task(settings: ExpirySettings, workspace: Path) -> Task:
     )
 
 
-def table_task(settings: TableSettings, workspace: Path) -> Task:
-    """The task of a project with a plain table.
+def table_task(settings: TableSettings, workspace: Path, *, labelled: bool = True) -> Task:
+    """The task of a project with a plain table; one that is only scored needs no labels.
 
     Examples
     --------
@@ -148,8 +148,8 @@ def table_task(settings: TableSettings, workspace: Path) -> Task:
         "table",
         settings,
         workspace / "table",
-        tuple(plain_columns(settings)),
-        partial(build_plain, settings=settings),
+        tuple(plain_columns(settings, labelled=labelled)),
+        partial(build_plain, settings=settings, labelled=labelled),
         lambda engine, _, paths: describe_plain(engine, settings, paths, ""),
         reads_all=True,
     )
