@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tenure.app.compare import compare_models
+from tenure.app.compare import compare_models, latest_comparison
 from tenure.app.place import Place
 from tenure.app.project import Project
 from tenure.app.training import train_version
@@ -45,6 +45,14 @@ def test_the_page_and_the_document_say_the_same(place: Place) -> None:
     assert Estimate(**entries[1]["ahead"]["roc_auc"]) == found.ahead["roc_auc"]
     assert compared.conclusion in compared.report.read_text()
     assert sorted(path.name for path in place.workspace.glob("compare-*")) == []
+
+
+def test_the_next_version_shows_the_comparison_of_its_data(place: Place) -> None:
+    compared = compare_models(place, ["logistic"])
+    prepared = json.loads(compared.document.read_text())["fingerprint"]
+    assert latest_comparison(place, prepared) == compared.comparison
+    assert latest_comparison(place, "other data") is None
+    assert compared.conclusion in train_version(place).report.read_text()
 
 
 def test_the_champions_recipe_is_what_the_others_have_to_beat(place: Place) -> None:

@@ -18,7 +18,9 @@ def test_the_version_is_that_of_the_package() -> None:
     assert done("--version").out.strip() == f"tenure {importlib.metadata.version('tenure')}"
 
 
-@pytest.mark.parametrize("verb", ["demo", "init", "check", "features", "train", "score", "simulate", "models list"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "init", "check", "features", "train", "compare", "score", "simulate", "models list"]
+)
 def test_every_verb_explains_itself_and_takes_json(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERMINAL_WIDTH", "200")
     text = done(*verb.split(), "--help").out

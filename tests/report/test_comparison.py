@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tenure.advise.process import Failure
-from tenure.report.comparison import ComparisonView, render_comparison
+from tenure.report.compared import ComparisonView
+from tenure.report.comparison import render_comparison
+from tenure.report.page import render
 from tests.report.browser import CHROMIUM, Tab, chromium
 from tests.report.compared import compared_shop, comparison
 from tests.report.document import Document
 from tests.report.test_browser import CUT_OFF, PLOTS
+from tests.report.world import shop
 
 NASTY = "<script>alert(1)</script>"
 
@@ -59,6 +63,15 @@ def test_the_page_loads_nothing_and_is_the_same_every_time() -> None:
     loading = [attributes for tag, attributes in document.tags if {"src", "srcset"} & set(attributes) or tag == "link"]
     assert loading == []
     assert len([script for attributes, script in document.scripts if "type" not in attributes]) == 2
+
+
+def test_a_versions_report_shows_it_as_a_section() -> None:
+    found = comparison()
+    page = render(replace(shop(), comparison=found))
+    assert found.conclusion.partition(":")[0] in page
+    assert 'href="#compared"' in page
+    assert 'id="chart-compared-auc-data"' in page
+    assert "compared-auc" not in render(shop())
 
 
 @pytest.fixture(scope="module")

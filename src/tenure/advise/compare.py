@@ -45,7 +45,8 @@ class Entry:
     ahead : mapping of str to Estimate
         The same minus the champion's, with the paired interval; empty for the champion.
     plain_cut : float or None
-        Where the same family without a method must be cut to contact as many as this model does at one half.
+        Where the same family without a method must be cut to contact as many as this model does at one half; None
+        where that is nobody.
     costs : Costs
         Time, memory, size, measured in a process of its own.
     explanation, calibration : str
@@ -200,7 +201,7 @@ def _judged(trial: Trial, trials: Mapping[Candidate, Trial]) -> Judged:
 
 
 def _entry(trial: Trial, judged: Judged, draws: Draws, champion: str) -> Entry:
-    name = judged.name
+    name, cut = judged.name, judged.plain_cut
     metrics = {metric: draws.estimate(name, metric) for metric in METRICS}
     ahead = {metric: draws.ahead(name, champion, metric) for metric in METRICS} if name != champion else {}
     return Entry(
@@ -209,7 +210,7 @@ def _entry(trial: Trial, judged: Judged, draws: Draws, champion: str) -> Entry:
         imbalance=trial.candidate.imbalance,
         metrics=_defined(metrics),
         ahead=_defined(ahead),
-        plain_cut=judged.plain_cut,
+        plain_cut=cut if cut is not None and math.isfinite(cut) else None,
         costs=trial.costs,
         explanation=trial.explanation,
         calibration=trial.calibration,

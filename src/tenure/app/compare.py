@@ -22,13 +22,13 @@ from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
 from tenure.core.time import format_instant
 from tenure.features.audit import require_clean
-from tenure.model.document import canonical, plain
+from tenure.model.document import build, canonical, parse, plain
 from tenure.model.families import AUTO, find_family, installed_families, require_family
 from tenure.model.imbalance import IMBALANCE
 from tenure.model.manifest import MANIFEST, Manifest
 from tenure.report.comparison import ComparisonInput, render_comparison
 
-__all__ = ["CompareResult", "compare_models"]
+__all__ = ["CompareResult", "compare_models", "latest_comparison"]
 
 CHAMPION = "champion"
 FOLDER = "comparisons"
@@ -170,3 +170,26 @@ def _kept(place: Place, found: Prepared, comparison: Comparison, champion_is: st
     with atomic_path(result.report) as path:
         path.write_text(render_comparison(given), encoding="utf-8")
     return result
+
+
+def latest_comparison(place: Place, fingerprint: str) -> Comparison | None:
+    """The latest comparison of this very data; None where there is none.
+
+    Parameters
+    ----------
+    place : Place
+        The project.
+    fingerprint : str
+        Of the data.
+
+    Raises
+    ------
+    ArtifactError
+        The file of the comparison is damaged.
+    """
+    for path in sorted((place.workspace / FOLDER).glob("*.json"), reverse=True):
+        document = parse(path.read_bytes(), path.name)
+        if document.get("fingerprint") == fingerprint:
+            comparison: Comparison = build(Comparison, document.get("comparison"), path.name)
+            return comparison
+    return None

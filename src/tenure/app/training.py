@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from tenure.app.check import label_health
+from tenure.app.compare import latest_comparison
 from tenure.app.evidence import judge_kinds, search_rows
 from tenure.app.frames import Prepared, prepare
 from tenure.app.money import customer_values, judge_money, require_values
@@ -234,6 +235,7 @@ def _report_input(place: Place, name: str, found: Prepared, trained: Trained, ju
         notes=judged.notes,
         stages=judged.stages,
         segments=judged.segments,
+        comparison=latest_comparison(place, found.fingerprint),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 import numpy as np
 
+from tenure.advise.compare import Comparison
 from tenure.core.errors import InputError
 from tenure.core.settings import ValueSettings
 from tenure.features.audit import AuditReport
@@ -188,6 +189,8 @@ class ReportInput:
         was corrected.
     segments : tuple of Segment
         How the version does for each kind of customer.
+    comparison : Comparison, optional
+        The latest comparison of candidates on the same data.
 
     Raises
     ------
@@ -227,6 +230,7 @@ class ReportInput:
     explanation: str = ""
     stages: tuple[Judgement, ...] = ()
     segments: tuple[Segment, ...] = ()
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         if self.scorecard and self.scorecard[0].kind == "model":

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from tenure.report import explained, figures, history, tables
 from tenure.report.chart import Chart
+from tenure.report.compared import ComparisonView
 from tenure.report.inputs import ReportInput
 from tenure.report.palette import DARK
 from tenure.report.prose import cautions, summary
@@ -67,11 +68,17 @@ def render(report: ReportInput) -> str:
     (True, True)
     """
     whatif = what_if(report.money) if report.money else None
+    compared = ComparisonView(report.comparison) if report.comparison else None
     return fill(
         TEMPLATE,
         report=report,
         whatif=whatif,
-        charts=_charts(report) | {"profit": whatif and whatif.chart},
+        compared=compared,
+        charts={
+            **_charts(report),
+            "profit": whatif and whatif.chart,
+            **(compared.charts if compared else {}),
+        },
         tables=tables,
         summary=summary(report),
         cautions=tuple(cautions(report)),
