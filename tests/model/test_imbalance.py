@@ -159,6 +159,22 @@ def test_blends_of_numbers_are_those_of_imbalanced_learn() -> None:
     assert made == pytest.approx(expected[31:], abs=1e-5)
 
 
+def test_whole_numbers_stay_whole_and_switches_have_no_middle() -> None:
+    random = np.random.default_rng(2)
+    own = np.column_stack(
+        [random.poisson(4, 60), random.choice([0.5, 7.25], 60), random.normal(size=60), np.full(60, 3.5)]
+    ).astype(np.float32)
+    own[::7, :2] = np.nan
+    made = blend(own, np.ones(60, dtype=np.bool_), tuple(Column(name) for name in "abcd"), 200, seed=0)
+    visits = made[~np.isnan(made[:, 0]), 0]
+    assert np.array_equal(visits, np.rint(visits))
+    assert set(made[~np.isnan(made[:, 1]), 1]) == {0.5, 7.25}
+    assert len(np.unique(made[:, 2])) > 100
+    assert set(made[:, 3]) == {3.5}
+    for place in (0, 1):
+        assert 0 < np.isnan(made[:, place]).mean() < 0.5
+
+
 def test_too_many_blends_are_refused_with_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smote, "MOST_BYTES", 1000)
     with pytest.raises(InputError, match="neighbours of 120 blended rows"):
