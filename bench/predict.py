@@ -13,20 +13,23 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
-from _telecom import telecom
 
 from tenure.features.declare import FeatureSet
 from tenure.model.calibrate import Calibration
 from tenure.model.encode import Encoder
 from tenure.model.family_xgboost import XGBoostFamily, XGBoostModel
 from tenure.model.parts import Parts
-from tenure.model.protocol import Examples, sigmoid
+from tenure.model.protocol import Examples, Matrix, sigmoid
+from tenure.testing.telecom import telecom
 
 ROWS = 8_000
 CALLS = 4_000
 SIZES = ((100, 3), (300, 3), (300, 6))
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 CALIBRATION = Calibration("sigmoid", slope=0.95, intercept=-0.05)
 
 
@@ -38,23 +41,27 @@ def measure(rounds: int, depth: int, calls: int) -> None:
     if not isinstance(model, XGBoostModel):
         raise SystemExit("The family gave a foreign model.")
     parts = Parts("xgboost", FeatureSet(), encoder, model, CALIBRATION)
+
+    def ask(row: Matrix) -> Matrix:
+        return np.asarray(model.booster.inplace_predict(row, predict_type="margin"))
+
     rows, seconds = table.slice(0, 200).to_pylist(), np.empty((calls, 3))
     encoded = [np.ascontiguousarray(model.means.apply(encoder.transform(table.slice(i, 1)))) for i in range(200)]
     for call in range(-50, calls):
         values, row, one = rows[call % 200], encoded[call % 200], table.slice(call % 200, 1)
-        took, found = clocked(lambda values=values: parts.predict_row(values))
-        bare, margin = clocked(lambda row=row: float(model.booster.inplace_predict(row, predict_type="margin")[0]))
-        full, among = clocked(lambda one=one: float(parts.predict(one)[0]))
-        if found != among or found != float(CALIBRATION.apply(sigmoid(np.array([margin])))[0]):
+        took, found = clocked(parts.predict_row, values)
+        bare, margin = clocked(ask, row)
+        full, among = clocked(parts.predict, one)
+        if found != among[0] or found != CALIBRATION.apply(sigmoid(margin.astype(np.float64)))[0]:
             raise SystemExit("The sides differ.")
         if call >= 0:
             seconds[call] = took, bare, full
     show(f"{rounds} rounds of depth {depth}, {len(model.booster.get_dump()):,} trees", seconds)
 
 
-def clocked(work: Callable[[], float]) -> tuple[float, float]:
+def clocked(work: Callable[[Given], Answer], given: Given) -> tuple[float, Answer]:
     began = time.perf_counter()
-    found = work()
+    found = work(given)
     return time.perf_counter() - began, found
 
 

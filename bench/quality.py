@@ -27,7 +27,6 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import xgboost as xgb
-from _telecom import ROWS, telecom
 from scipy import stats
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -40,6 +39,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tenure.core.settings import ModelSettings, ValueSettings
 from tenure.model.frame import Frame, equal_rows
 from tenure.model.train import learn
+from tenure.testing.telecom import ROWS, telecom
 from tenure.value.threshold import t_star
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -121,6 +121,7 @@ def _categorical(train: pa.Table, test: pa.Table) -> tuple[pd.DataFrame, pd.Data
     for name in first:
         if not pd.api.types.is_numeric_dtype(first[name]):
             kind = pd.CategoricalDtype(sorted(set(first[name].dropna())))
+            second[name] = second[name].where(second[name].isin(kind.categories))  # unseen ones become gaps
             first[name], second[name] = first[name].astype(kind), second[name].astype(kind)
     return first, second
 

@@ -87,7 +87,7 @@ def test_a_copy_that_says_something_else_is_thrown_away(monkeypatch: pytest.Monk
     right = flat_trees._base
 
     def wrong(document: Any) -> np.float32:
-        return np.nextafter(right(document), np.float32(1))
+        return np.float32(np.nextafter(right(document), np.float32(1)))
 
     monkeypatch.setattr(flat_trees, "_base", wrong)
     assert flatten(booster) is None

@@ -12,7 +12,7 @@ import pytest
 
 from tenure.core.errors import ConfigError, InputError, MissingExtraError
 from tenure.core.settings import ModelSettings
-from tenure.model import tune as tune_module
+from tenure.model.families import settled_family
 from tenure.model.family_xgboost import XGBoostFamily, XGBoostSettings
 from tenure.model.tune import Tuning, tune
 from tests.model.worlds import SPLIT, world
@@ -25,12 +25,12 @@ FIELDS = ("trials", "pruned", "default_loss", "best_loss", "gain", "gain_error",
 def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rounds: what a search does with its trials does not depend on how good they are."""
     short = XGBoostFamily(XGBoostSettings(depths=(3,), parallel_trees=1, patience=3, most_rounds=12))
-    whole = tune_module.settled_family
+    whole = settled_family
 
     def settled(name: str, settings: ModelSettings) -> Any:
         return short if name == "xgboost" else whole(name, settings)
 
-    monkeypatch.setattr(tune_module, "settled_family", settled)
+    monkeypatch.setattr("tenure.model.tune.settled_family", settled)
 
 
 def search(folder: Path, trials: int, **changes: Any) -> Tuning:
@@ -121,7 +121,7 @@ def test_parameters_that_do_better_are_taken(tmp_path: Path, monkeypatch: pytest
         def tuned(self, parameters: Any) -> Any:
             return XGBoostFamily().tuned(parameters)
 
-    monkeypatch.setattr(tune_module, "settled_family", lambda *_: Hasty(hasty.settings))
+    monkeypatch.setattr("tenure.model.tune.settled_family", lambda *_: Hasty(hasty.settings))
     found = search(tmp_path, 3)
     assert found.gain > found.gain_error > 0
     assert set(found.parameters) == set(XGBoostFamily.space)

@@ -238,7 +238,7 @@ def _base(document: Mapping[str, Any]) -> np.float32:
         "iteration_indptr": [0, 1],
         "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": "1"},
     }
-    bare = document | {"learner": learner | {"gradient_booster": learner["gradient_booster"] | {"model": model}}}
+    bare = {**document, "learner": learner | {"gradient_booster": learner["gradient_booster"] | {"model": model}}}
     booster = xgb.Booster()
     booster.load_model(bytearray(json.dumps(bare).encode()))
     row = np.zeros((1, booster.num_features()), dtype=np.float32)

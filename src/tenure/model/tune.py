@@ -147,6 +147,19 @@ def tune(
         The family has nothing to tune.
     MissingExtraError
         Optuna is not installed.
+    InputError
+        The journal of an earlier search is damaged.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from tenure.model.split import split_table
+    >>> visits = np.arange(400) % 20
+    >>> frame = Frame.of(np.arange(400), visits < 6, pa.table({"visits": visits}))
+    >>> tune(frame, split_table(frame), ModelSettings(family="logistic", tune=5), journal=Path("x"), fingerprint="0f")
+    Traceback (most recent call last):
+    tenure.core.errors.ConfigError: The family 'logistic' has nothing to tune: it chooses what it needs by itself.
+    → Tune "xgboost", or train without --tune.
     """
     optuna = require("optuna")
     family = settled_family(settings.family, settings)

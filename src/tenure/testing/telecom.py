@@ -1,8 +1,11 @@
-"""A telecom's customer table, generated: 51,000 rows and 56 columns of which few say a little.
+"""A telecom's customer table, generated: as large as you like, and hard to learn from.
+
+Enters: how many customers. Leaves: 56 columns of which a few say a little, and who left. Invariant: the same number and
+seed give the same table.
 
 Heavy tails, columns that repeat each other, gaps, 747 service areas with small differences, a hump where contracts end
-and a step where a handset is a year old. The best ranking that its own formula allows has a ROC AUC of about .71: a
-learner that trusts what it sees loses here.
+and a step where a handset is a year old. A learner that trusts what it sees loses here: with its default settings
+XGBoost ranks far worse than logistic regression.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+__all__ = ["ROWS", "telecom"]
+
 ROWS = 51_000
+Numbers = npt.NDArray[np.float64]
 AREAS = 747
 USAGE = (
     "dropped_calls", "blocked_calls", "unanswered_calls", "care_calls", "threeway_calls", "received_calls",
@@ -28,7 +34,28 @@ HABITS = {
 
 
 def telecom(rows: int = ROWS, *, seed: int = 0) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
-    """Columns, and who left: 29 in 100."""
+    """Give the columns, and who left: about 29 in 100.
+
+    Parameters
+    ----------
+    rows : int
+        Customers.
+    seed : int
+        Of everything random.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        Numbers and text, with gaps.
+    label : bool array (rows,)
+        Whether the customer left.
+
+    Examples
+    --------
+    >>> table, label = telecom(2000)
+    >>> table.num_columns, bool(0.2 < label.mean() < 0.4)
+    (56, True)
+    """
     random = np.random.default_rng(seed)
     use, wealth, quality, change = (random.normal(size=rows) for _ in range(4))
     months = np.clip(random.gamma(3.2, 6, rows), 6, 60).round()
@@ -69,9 +96,7 @@ def telecom(rows: int = ROWS, *, seed: int = 0) -> tuple[pa.Table, npt.NDArray[n
         "occupation": random.choice(["other", "professional", "crafts", "retired"], rows, p=_shares(74, 18, 5, 3)),
         "married": random.choice(["unknown", "yes", "no"], rows, p=_shares(40, 36, 24)),
     }
-    for place, name in enumerate(USAGE):
-        level = (1.5 if place < 6 else 0.8) + (0.7 if place % 5 else 0.2) * use + 0.4 * quality * (place < 3)
-        columns[name] = random.poisson(np.exp(level + 0.5 * random.normal(size=rows)))
+    columns |= _usage(use, quality, random)
     columns |= {name: np.where(held, "yes", "no") for name, held in habits.items()}
     columns["noise"], columns["account_digits"] = random.normal(size=rows), random.integers(0, 1000, rows)
     odds = (
@@ -93,9 +118,18 @@ def telecom(rows: int = ROWS, *, seed: int = 0) -> tuple[pa.Table, npt.NDArray[n
     )
 
 
-def _gaps(values: npt.NDArray[np.float64], random: np.random.Generator) -> npt.NDArray[np.float64]:
+def _usage(use: Numbers, quality: Numbers, random: np.random.Generator) -> dict[str, npt.NDArray[np.int64]]:
+    """Counts of calls that mostly say how much somebody calls."""
+    columns = {}
+    for place, name in enumerate(USAGE):
+        level = (1.5 if place < 6 else 0.8) + (0.7 if place % 5 else 0.2) * use + 0.4 * quality * (place < 3)
+        columns[name] = random.poisson(np.exp(level + 0.5 * random.normal(size=len(use))))
+    return columns
+
+
+def _gaps(values: Numbers, random: np.random.Generator) -> Numbers:
     return np.where(random.random(len(values)) < 0.01, np.nan, values)
 
 
-def _shares(*parts: float) -> npt.NDArray[np.float64]:
+def _shares(*parts: float) -> Numbers:
     return np.array(parts) / sum(parts)
