@@ -34,6 +34,12 @@ def test_a_candidate_differs_in_family_and_method_alone() -> None:
     assert candidate_settings(Candidate("logistic", "weights"), model).churner_weight == 3
 
 
+def test_parameters_stay_with_the_family_they_were_found_for() -> None:
+    model = ModelSettings(family="xgboost", parameters={"max_depth": 4})
+    assert candidate_settings(Candidate("xgboost", "smote"), model).parameters == {"max_depth": 4}
+    assert candidate_settings(Candidate("logistic"), model).parameters == {}
+
+
 def test_a_method_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="imbalance"):
         candidate_settings(Candidate("logistic", "rose"), ModelSettings())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.core.errors import InputError
-from tenure.value.target import choose
+from tenure.value.target import choose, choose_by_batch
 
 profits = st.lists(
     st.one_of(st.sampled_from([-1.0, 0.0, 1.0, 2.0]), st.floats(-1e6, 1e6), st.just(float("nan"))), max_size=30
@@ -34,3 +34,12 @@ def test_no_capacity_contacts_nobody_and_no_limit_everybody_who_pays() -> None:
 def test_a_negative_capacity_is_refused() -> None:
     with pytest.raises(InputError, match="-1 contacts"):
         choose(np.zeros(1), np.array(["a"], dtype=object), -1)
+
+
+def test_every_batch_has_the_whole_capacity() -> None:
+    profit, ids = np.array([1.0, 2.0, 3.0, 4.0]), np.array(list("abcd"), dtype=object)
+    months = np.array(["2026-01", "2026-01", "2026-02", "2026-02"], dtype="datetime64[us]")
+    never = np.full(4, np.datetime64("NaT"), dtype="datetime64[us]")
+    assert choose_by_batch(profit, ids, months, 1).tolist() == [False, True, False, True]
+    assert choose_by_batch(profit, ids, never, 1).tolist() == [False, False, False, True]
+    assert choose_by_batch(profit, ids, months).all()

@@ -76,5 +76,7 @@ def candidate_settings(candidate: Candidate, model: ModelSettings) -> ModelSetti
     changed: dict[str, Any] = {"family": candidate.family, "fallback": None, "imbalance": candidate.imbalance}
     if candidate.imbalance != model.imbalance:  # what was set for one method means nothing to another
         changed |= {"churner_weight": None, "minority_ratio": None}
+    if candidate.family != model.family:
+        changed |= {"parameters": {}}
     table = {"path": "rows", "label": "label", "positive": True}
     return settings_from({"table": table, "model": model.model_dump() | changed}, source=candidate.name).model

@@ -53,6 +53,8 @@ class Entry:
         How its reasons are found; which calibration was kept.
     choice : mapping of str to float
         What cross-fitting chose.
+    notes : tuple of str
+        What a reader must know of it.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Entry:
     explanation: str
     calibration: str
     choice: Mapping[str, float]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,7 @@ def _entry(trial: Trial, judged: Judged, draws: Draws, champion: str) -> Entry:
         explanation=trial.explanation,
         calibration=trial.calibration,
         choice=trial.choice,
+        notes=trial.notes,
     )
 
 

@@ -55,6 +55,8 @@ class Trial:
         How its reasons are found, and which calibration was kept.
     choice : mapping of str to float
         What cross-fitting chose.
+    notes : tuple of str
+        What a reader must know of it.
     """
 
     candidate: Candidate
@@ -64,6 +66,7 @@ class Trial:
     explanation: str
     calibration: str
     choice: Mapping[str, float]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

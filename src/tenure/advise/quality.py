@@ -31,7 +31,7 @@ from tenure.model.measure import ORDER_PLACES, SUM_NAMES, SUM_PLACES, Measure
 from tenure.model.protocol import Flags, Vector
 from tenure.value.decision import decide
 from tenure.value.profit import profit_range
-from tenure.value.target import choose
+from tenure.value.target import choose_by_batch
 
 __all__ = ["HALF", "METRICS", "Draws", "Judged", "Stakes", "draw"]
 
@@ -86,11 +86,8 @@ class Stakes:
     def contacted(self, probability: Vector) -> Flags:
         """Whom these probabilities would have us contact, at the threshold that money fixed before."""
         ids = np.asarray(self.customer_id.to_pylist(), dtype=object)
-        profit, chosen = decide(probability, self.worth, self.value).profit.expected, np.zeros(len(ids), np.bool_)
-        for cutoff in np.unique(self.cutoff):
-            batch = (self.cutoff == cutoff) | (np.isnat(self.cutoff) & np.isnat(cutoff))
-            chosen[batch] = choose(profit[batch], ids[batch], self.value.capacity)
-        return chosen
+        profit = decide(probability, self.worth, self.value).profit.expected
+        return choose_by_batch(profit, ids, self.cutoff, self.value.capacity)
 
     def earned(self) -> Vector:
         """What contacting each row earns, counted from what happened, at the middle of the save rate."""

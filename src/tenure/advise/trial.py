@@ -108,6 +108,7 @@ def _run(folder: Path) -> None:
         "explanation": find_family(trained.family).explanation,
         "calibration": trained.calibration.method,
         "choice": {key: float(number) for key, number in trained.choice.items()},
+        "notes": trained.notes,
     }
     (folder / RESULT).write_text(json.dumps(found), encoding="utf-8")
 

@@ -26,7 +26,7 @@ from tenure.value.decision import decide
 from tenure.value.max_profit import MaxProfit, expected_max_profit, max_profit
 from tenure.value.outcome import outcome
 from tenure.value.seed import seed_threshold, seed_value
-from tenure.value.target import choose
+from tenure.value.target import choose_by_batch
 from tenure.value.threshold import t_star_range
 
 __all__ = [
@@ -160,11 +160,7 @@ def contacted_where_it_pays(rows: Frame, probability: Vector, value: ValueSettin
     """
     ids = np.asarray(rows.customer_id.to_pylist(), dtype=object)
     profit = decide(probability, customer_values(rows.features, value), value).profit.expected
-    chosen = np.zeros(rows.rows, dtype=np.bool_)
-    for cutoff in np.unique(rows.cutoff):  # a batch is scored at each cutoff, and each has the whole capacity
-        batch = (rows.cutoff == cutoff) | (np.isnat(rows.cutoff) & np.isnat(cutoff))
-        chosen[batch] = choose(profit[batch], ids[batch], value.capacity)
-    return chosen
+    return choose_by_batch(profit, ids, rows.cutoff, value.capacity)
 
 
 def judge_money(test: Frame, probability: Vector, value: ValueSettings, search: SearchRows | None = None) -> Money:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tenure.core.errors import InputError
 from tenure.model.protocol import Flags, Vector
 
-__all__ = ["choose"]
+__all__ = ["choose", "choose_by_batch"]
 
 
 def choose(profit: Vector, customer_id: npt.NDArray[np.object_], capacity: int | None = None) -> Flags:
@@ -49,4 +49,38 @@ def choose(profit: Vector, customer_id: npt.NDArray[np.object_], capacity: int |
     order = paying[np.lexsort((customer_id[paying], -profit[paying]))]
     chosen = np.zeros(len(profit), dtype=np.bool_)
     chosen[order[:capacity]] = True
+    return chosen
+
+
+def choose_by_batch(
+    profit: Vector,
+    customer_id: npt.NDArray[np.object_],
+    cutoff: npt.NDArray[np.datetime64],
+    capacity: int | None = None,
+) -> Flags:
+    """Mark the highest incremental profits of every batch: rows that share a cutoff, each with the whole capacity.
+
+    Parameters
+    ----------
+    profit, customer_id, capacity
+        As for `choose`.
+    cutoff : datetime64 array (rows,)
+        NaT in a table without time, which is one batch.
+
+    Raises
+    ------
+    InputError
+        The capacity is negative.
+
+    Examples
+    --------
+    >>> ids = np.array(["a", "b", "a", "b"], dtype=object)
+    >>> cutoff = np.array(["2026-01-01", "2026-01-01", "2026-02-01", "2026-02-01"], dtype="datetime64[us]")
+    >>> choose_by_batch(np.array([5.0, 7.0, 9.0, 1.0]), ids, cutoff, capacity=1).tolist()
+    [False, True, True, False]
+    """
+    chosen = np.zeros(len(profit), dtype=np.bool_)
+    for time in np.unique(cutoff):
+        batch = (cutoff == time) | (np.isnat(cutoff) & np.isnat(time))
+        chosen[batch] = choose(profit[batch], customer_id[batch], capacity)
     return chosen
