@@ -81,7 +81,11 @@ FAMILIES: Mapping[str, Callable[[], Family]] = {
     ChainFamily.name: lambda: ChainFamily(find_member),
 }
 
-NEEDS: Mapping[str, tuple[str, ...]] = {}
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    NeuralFamily.name: ("torch",),
+    CatBoostFamily.name: ("catboost",),
+    LightGBMFamily.name: ("lightgbm",),
+}
 """Packages that a family's training imports, where a base install may lack them."""
 
 

@@ -63,7 +63,7 @@ class ForestSettings:
     trees_to_choose : int
         Trees of the forests that are compared.
     leaf_rows : tuple of int
-        Least rows of a leaf, to choose from.
+        Least rows of a leaf, to choose from; they are tried from large to small until the log loss no longer falls.
     leaf_share : float
         A leaf has at least this share of the rows too, so that a forest of a large table stays of a bearable size.
     row_share : float
@@ -76,7 +76,7 @@ class ForestSettings:
 
     trees: int = 300
     trees_to_choose: int = 100
-    leaf_rows: tuple[int, ...] = (3, 10, 30)
+    leaf_rows: tuple[int, ...] = (100, 30, 10, 3)
     leaf_share: float = 2e-4
     row_share: float = 0.632
     max_bin: int = 128
@@ -170,24 +170,22 @@ class ForestFamily:
         progress: Progress = silent,
     ) -> CrossFit:
         """Choose how large leaves are by the log loss of held-out customers, and give those predictions."""
-        sizes, trees = self._leaf_sizes(len(fold)), self.settings.trees_to_choose
-        votes, numbers = np.empty((2, len(sizes), len(fold))), range(int(fold.max()) + 1)
-        for number in numbers:
-            held_out = fold == number
-            ground = self._ground(examples.take(~held_out), seed, threads)
-            rest = ground.means.apply(examples.matrix[held_out])
-            for place, size in enumerate(sizes):
-                booster = self._grow(ground, size, trees, seed, threads)
-                votes[0, place, held_out] = _votes(booster, rest)
-                votes[1, place, held_out] = _votes(with_log_odds(booster, ground.overall, trees), rest)
-                progress("cross-fit", (number + (place + 1) / len(sizes)) / len(numbers))
-        progress("cross-fit", 1.0)
-        found = [
-            _judged(votes[kind, place], examples, leaf_rows=size, log_odds=float(kind))
-            for kind in (0, 1)
-            for place, size in enumerate(sizes)
+        grounds = [
+            _Ground.of(self.settings, examples, fold == number, seed, threads) for number in range(int(fold.max()) + 1)
         ]
-        return min(found, key=lambda result: result.log_loss)
+        best, sizes = CrossFit(np.empty(0), {}, np.inf), self._leaf_sizes(len(fold))
+        for place, size in enumerate(sizes):
+            votes = np.empty((2, len(fold)))
+            for number, ground in enumerate(grounds):
+                votes[:, ground.held_out] = self._both_votes(ground, size, seed, threads)
+                progress("cross-fit", (place + (number + 1) / len(grounds)) / len(sizes))
+            found = [_judged(vote, examples, leaf_rows=size, log_odds=float(kind)) for kind, vote in enumerate(votes)]
+            better = min(found, key=lambda result: result.log_loss)
+            if better.log_loss >= best.log_loss:
+                break
+            best = better
+        progress("cross-fit", 1.0)
+        return best
 
     def fit(
         self,
@@ -199,7 +197,8 @@ class ForestFamily:
         progress: Progress = silent,
     ) -> ForestModel:
         """Grow the forest on all examples."""
-        ground, trees = self._ground(examples, seed, threads), self.settings.trees
+        nobody = np.zeros(len(examples.label), dtype=np.bool_)
+        ground, trees = _Ground.of(self.settings, examples, nobody, seed, threads), self.settings.trees
         booster = self._grow(ground, choice["leaf_rows"], trees, seed, threads)
         if choice["log_odds"]:
             booster = with_log_odds(booster, ground.overall, trees)
@@ -217,18 +216,17 @@ class ForestFamily:
         return _model(booster)
 
     def _leaf_sizes(self, rows: int) -> list[float]:
+        """From large to small: small leaves take long, and pay only where smaller was better so far."""
         least = self.settings.leaf_share * min(rows, self.settings.most_rows)
-        sizes = sorted({max(float(size), np.ceil(least)) for size in self.settings.leaf_rows})
-        return [size for size in sizes if size <= max(rows / 20, sizes[0])]  # a leaf of half the rows tells nothing
+        sizes = sorted({max(float(size), np.ceil(least)) for size in self.settings.leaf_rows}, reverse=True)
+        return [size for size in sizes if size <= max(rows / 20, sizes[-1])]  # a leaf of half the rows tells nothing
 
-    def _ground(self, examples: Examples, seed: int, threads: int | None) -> _Ground:
-        if len(examples.label) > self.settings.most_rows:
-            drawn = draw_customers(examples.group, examples.label, self.settings.most_rows, seed=seed)
-            examples = examples.take(drawn)
-        means, encoded = learn_target_means(examples, seed=seed)
-        training = means.encoded(examples, encoded).balanced(seed)
-        rows, overall = _rows(training, self.settings.max_bin, threads)
-        return _Ground(rows, overall, means)
+    def _both_votes(self, ground: _Ground, leaf_rows: float, seed: int, threads: int | None) -> Vector:
+        """Of the held-out rows, by rates and by log odds, float64 (2, held-out rows)."""
+        trees = self.settings.trees_to_choose
+        booster = self._grow(ground, leaf_rows, trees, seed, threads)
+        voting = with_log_odds(booster, ground.overall, trees)
+        return np.stack([_votes(booster, ground.rest), _votes(voting, ground.rest)])
 
     def _grow(self, ground: _Ground, leaf_rows: float, trees: int, seed: int, threads: int | None) -> xgb.Booster:
         booster = xgb.Booster(self._parameters(ground, leaf_rows, trees, seed, threads), [ground.rows])
@@ -259,11 +257,28 @@ class ForestFamily:
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """What forests grow from: quantised rows, their churn rate, and what became of columns with many categories."""
+    """What forests grow from: quantised rows, their churn rate, what became of columns with many categories.
+
+    Beside it, the rows that were held out, as those trees will take them.
+    """
 
     rows: xgb.DMatrix
     overall: float
     means: TargetMeans
+    held_out: Flags
+    rest: Matrix
+
+    @classmethod
+    def of(
+        cls, settings: ForestSettings, examples: Examples, held_out: Flags, seed: int, threads: int | None
+    ) -> _Ground:
+        learning = examples.take(~held_out)
+        if len(learning.label) > settings.most_rows:
+            drawn = draw_customers(learning.group, learning.label, settings.most_rows, seed=seed)
+            learning = learning.take(drawn)
+        means, encoded = learn_target_means(learning, seed=seed)
+        rows, overall = _rows(means.encoded(learning, encoded).balanced(seed), settings.max_bin, threads)
+        return cls(rows, overall, means, held_out, means.apply(examples.matrix[held_out]))
 
 
 def _judged(vote: Vector, examples: Examples, **choice: float) -> CrossFit:

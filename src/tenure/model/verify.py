@@ -29,7 +29,7 @@ __all__ = ["dependencies", "read_manifest", "require_golden", "verified", "verif
 
 _NEEDED = {ENCODER, CALIBRATION, EVALUATION, GOLDEN}
 _MANIFEST_BYTES = 16 << 20
-_DISTRIBUTIONS = ("tenure", "numpy", "pyarrow", "scikit-learn", "xgboost", "xgboost-cpu")
+_DISTRIBUTIONS = ("tenure", "catboost", "lightgbm", "numpy", "pyarrow", "scikit-learn", "torch", "xgboost", "xgboost-cpu")
 
 
 def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Manifest:

@@ -139,6 +139,52 @@ def check_round_trip(make: Callable[[], Family]) -> None:
     _require(_written(read) == _written(model), "writes other bytes once read")
 
 
+def check_many_categories(make: Callable[[], Family]) -> None:
+    """A column of hundreds of rare values is learned from without being learned by heart."""
+    random = np.random.default_rng(3)
+    rows, codes = 2000, 700
+    code, noise = random.integers(0, codes, rows), random.normal(size=rows)
+    label = random.random(rows) < np.where(code % 2, 0.5, 0.1)
+    matrix = np.asfortranarray(np.column_stack([noise, code]).astype(np.float32))
+    columns = (Column("noise"), Column("shop", categories=codes + 1))
+    examples = Examples(matrix, label, np.arange(rows, dtype=np.int64), columns)
+    crossed = make().cross_fit(examples, _folds(examples), seed=0, threads=1)
+    idle = row_log_loss(label, np.full(rows, label.mean())).mean()
+    _require(
+        crossed.log_loss < 1.02 * idle,
+        f"has a log loss of {crossed.log_loss:.4f} where hundreds of shops tell little, the rate of all rows {idle:.4f}",
+    )
+    model = make().fit(examples, crossed.choice, seed=0, threads=1)
+    _require(bool(np.isfinite(model.predict_margin(matrix)).all()), "gives a margin that is not finite")
+
+
+def check_nothing_to_learn(make: Callable[[], Family]) -> None:
+    """Where no column varies, everybody gets the rate of all rows."""
+    examples = family_examples(400)
+    still = np.asfortranarray(np.tile(np.array([3, np.nan, 1, 7], np.float32), (400, 1)))
+    model = _fit(make(), replace(examples, matrix=still))
+    probability = model.predict_proba(still)
+    rate = examples.label.mean()
+    _require(float(np.ptp(probability)) < 1e-9, "tells rows apart that are equal")
+    _require(
+        abs(probability[0] - rate) < 0.05, f"gives {probability[0]:.3f} where nothing is known but a rate of {rate:.3f}"
+    )
+
+
+def check_contributions(make: Callable[[], Family]) -> None:
+    """What the columns add, and the base, add up to the margin; a row's values are its own."""
+    model, matrix = _trained(make), family_examples().matrix[:40]
+    for rows in (matrix, matrix[:0]):
+        found = model.contributions(rows)
+        _require(found.values.shape == rows.shape and found.base.shape == (len(rows),), "adds up other columns or rows")
+        _require(bool(np.allclose(found.margin, model.predict_margin(rows), atol=1e-4)), "adds up to another margin")
+    alone = model.contributions(matrix[:1])
+    _require(
+        bool(np.allclose(alone.values, model.contributions(matrix).values[:1], atol=1e-6)), "explains by neighbours"
+    )
+    _require(float(np.abs(alone.values).max()) > 0, "explains nothing")
+
+
 def check_held_out(make: Callable[[], Family]) -> None:
     """Cross-fitting tells nothing about labels that nothing predicts, though a customer's rows share theirs."""
     examples = family_examples(1200)
@@ -224,6 +270,9 @@ CHECKS: Sequence[Callable[[Callable[[], Family]], None]] = (
     check_strange_rows,
     check_reproducible,
     check_round_trip,
+    check_many_categories,
+    check_nothing_to_learn,
+    check_contributions,
     check_held_out,
     check_rebalances_inside_folds,
     check_weights,
