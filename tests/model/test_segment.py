@@ -61,7 +61,7 @@ def test_a_segment_is_judged_by_its_own_rows(rows: list[Any]) -> None:
 
 def test_borders_are_thirds_and_belong_to_the_lower_part() -> None:
     features = pa.table({"visits": [1, 2, 3, 4, 5, 6, None], "site": ["x"] * 7})
-    (grouping,) = find_groupings(features, ["visits"])
+    (grouping,) = find_groupings(features, ["site", "visits"])
     assert grouping.borders == (3.0, 5.0)
     judged = Judged(np.zeros(7, bool), np.zeros(7, bool), np.full(7, 0.1), np.arange(7))
     found = judge_segments(judged, features, (grouping,))
@@ -75,11 +75,17 @@ def test_columns_that_tell_nobody_apart_are_left_out() -> None:
         "site": ["x"] * 40, "street": [f"s{n}" for n in range(40)], "plan": ["a", "b"] * 20,
         "constant": [1.0] * 40, "empty": pa.array([None] * 40, pa.float64()), "zero": [0.0] * 39 + [5.0],
     })  # fmt: skip
-    found = find_groupings(table, ["constant", "empty", "zero"])
+    found = find_groupings(table, ["zero", *table.column_names[:-1]])
     assert [grouping.column for grouping in found] == ["plan", "zero"]
     assert found[1].borders == (0.0,)
     many = pa.table({"shop": [f"s{n % 20:02d}" for n in range(40)]})
-    assert len(find_groupings(many)[0].values) == MOST_VALUES
+    assert len(find_groupings(many, ["shop"])[0].values) == MOST_VALUES
+
+
+def test_the_most_interesting_columns_of_either_kind_are_taken() -> None:
+    table = pa.table({f"t{n}": ["a", "b", "a"] for n in range(6)} | {f"n{n}": [1, 2, 3] for n in range(5)})
+    names = ["n4", "t5", "t0", "n1", "t2", "t1", "n0", "t3", "n2"]
+    assert [g.column for g in find_groupings(table, names)] == ["t5", "t0", "t2", "t1", "n4", "n1", "n0"]
 
 
 def test_small_segments_say_so_by_customers_and_not_by_rows() -> None:

@@ -203,7 +203,7 @@ def segments(random: np.random.Generator, label: Flags, score: Vector) -> tuple[
     visits = random.poisson(3, ROWS)
     features = pa.table({"store_id": store, "purchase_count_28d": visits})
     judged = Judged(label, score >= THRESHOLD, score, np.arange(ROWS))
-    return judge_segments(judged, features, find_groupings(features, ["purchase_count_28d"]))
+    return judge_segments(judged, features, find_groupings(features, ["store_id", "purchase_count_28d"]))
 
 
 def plain_table() -> ReportInput:

@@ -6,8 +6,6 @@ version does for each kind of customer. Invariant: borders, names and thresholds
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from tenure.app.frames import Prepared
 from tenure.app.money import SearchRows, contacted_where_it_pays
 from tenure.core.settings import ValueSettings
@@ -18,8 +16,6 @@ from tenure.model.segment import Judged, Segment, find_groupings, judge_segments
 from tenure.model.train import Trained
 
 __all__ = ["judge_kinds", "search_rows"]
-
-NUMBERS = 3
 
 
 def search_rows(found: Prepared, trained: Trained) -> SearchRows:
@@ -32,13 +28,8 @@ def search_rows(found: Prepared, trained: Trained) -> SearchRows:
 def judge_kinds(
     found: Prepared, test: Frame, probability: Vector, importance: tuple[Importance, ...], value: ValueSettings
 ) -> tuple[Segment, ...]:
-    """Judge kinds of customers apart: by text attributes, then by thirds of the numbers that the model needs most."""
+    """Judge kinds of customers apart: by the texts, then by thirds of the numbers, that the model needs most."""
     learned = found.frame.take(found.split.blocks(found.frame).train).features
-    leading = (one.feature for one in sorted(importance, key=lambda one: -one.auc_lost))
-    numbers = [name for name in leading if _is_number(learned.schema.field(name).type)][:NUMBERS]
+    leading = [one.feature for one in sorted(importance, key=lambda one: -one.auc_lost)]
     judged = Judged(test.label, contacted_where_it_pays(test, probability, value), probability, test.group())
-    return judge_segments(judged, test.features, find_groupings(learned, numbers))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    return judge_segments(judged, test.features, find_groupings(learned, leading))

@@ -12,7 +12,7 @@ several rows each, a segment's evidence is that of its customers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -100,27 +100,32 @@ class Segment:
     is_small: bool
 
 
-def find_groupings(features: pa.Table, numbers: Sequence[str] = (), most_columns: int = 6) -> tuple[Grouping, ...]:
-    """How to tell rows apart: text columns with few values, then thirds of the numbers that are named.
+def find_groupings(
+    features: pa.Table, columns: Sequence[str], texts: int = 4, numbers: int = 3
+) -> tuple[Grouping, ...]:
+    """How to tell rows apart: by text columns with few values, then by thirds of numbers.
 
     Parameters
     ----------
     features : table
         Rows that are not judged, best those of the training block.
-    numbers : sequence of str
-        Numeric columns, the most interesting first.
-    most_columns : int
-        Columns at most.
+    columns : sequence of str
+        Which ones to look at, the most interesting first; what tells nobody apart is passed over.
+    texts, numbers : int
+        How many of either kind to take.
 
     Examples
     --------
     >>> table = pa.table({"plan": ["a", "b", "a", "a"], "site": ["x"] * 4, "visits": [1, 2, 3, 9]})
-    >>> for grouping in find_groupings(table, ["visits"]):
+    >>> for grouping in find_groupings(table, ["site", "visits", "plan"]):
     ...     print(grouping)
     Grouping(column='plan', values=('a', 'b'), borders=())
     Grouping(column='visits', values=(), borders=(2.0, 3.0))
     """
-    return tuple(_groupings(features, numbers))[:most_columns]
+    found = [grouping for name in columns if (grouping := _grouping(name, features[name])) is not None]
+    by_text = [grouping for grouping in found if grouping.values]
+    by_number = [grouping for grouping in found if grouping.borders]
+    return (*by_text[:texts], *by_number[:numbers])
 
 
 def judge_segments(judged: Judged, features: pa.Table, groupings: Sequence[Grouping]) -> tuple[Segment, ...]:
@@ -166,21 +171,19 @@ def wilson(successes: float, trials: float, observations: float) -> Estimate:
     return Estimate(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
-def _groupings(features: pa.Table, numbers: Sequence[str]) -> Iterator[Grouping]:
-    for name in features.column_names:
-        column = features[name]
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            continue
+def _grouping(name: str, column: pa.ChunkedArray) -> Grouping | None:
+    """The grouping of a column, or None where it tells nobody apart or everybody."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         counted = column.drop_null().value_counts().to_pylist()
-        if 1 < len(counted) <= MOST_VALUES * 4:
-            order = sorted(counted, key=lambda entry: (-entry["counts"], entry["values"]))
-            yield Grouping(name, tuple(entry["values"] for entry in order[:MOST_VALUES]))
-    for name in numbers:
-        known = _numbers(features[name])
-        known = known[~np.isnan(known)]
-        borders = np.unique(np.quantile(known, (1 / 3, 2 / 3), method="higher")) if len(known) else known
-        if len(borders) and (known > borders[0]).any():
-            yield Grouping(name, borders=tuple(borders.tolist()))
+        order = sorted(counted, key=lambda entry: (-entry["counts"], entry["values"]))
+        few = 1 < len(order) <= MOST_VALUES * 4
+        return Grouping(name, tuple(entry["values"] for entry in order[:MOST_VALUES])) if few else None
+    known = _numbers(column)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return None
+    borders = np.unique(np.quantile(known, (1 / 3, 2 / 3), method="higher"))
+    return Grouping(name, borders=tuple(borders.tolist())) if (known > borders[0]).any() else None
 
 
 def _places(column: pa.ChunkedArray, grouping: Grouping) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:

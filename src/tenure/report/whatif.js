@@ -75,7 +75,7 @@
     const found = study(state.rate / 100, state.incentive);
     const shown = Math.min(state.place, atCapacity(state.capacity));
     const texts = {
-      place: state.place === 0 ? "nobody" : level(state.place),
+      place: state.place === 0 ? "nobody" : level(state.place) + (curve.stake ? " at stake" : ""),
       capacity: state.capacity >= curve.rows ? "no limit" : count(state.capacity),
       rate: percent(state.rate / 100),
       incentive: amount(state.incentive),
