@@ -38,7 +38,7 @@ from tenure.model.standby import Standby
 from tenure.model.train import Trained, train
 from tenure.model.tune import Tuning, tune
 from tenure.model.usual import Usual
-from tenure.report.inputs import Histogram, Money, ReportInput
+from tenure.report.inputs import Campaign, Histogram, Money, ReportInput
 from tenure.report.page import render
 from tenure.value.threshold import t_star_range
 
@@ -72,6 +72,8 @@ class TrainResult:
         What every reader must know.
     tuning : Tuning or None
         What the search for parameters found; None where none was asked for.
+    campaigns : tuple of Campaign
+        What contacting where it pays, by the popular score, everybody and nobody would have earned on the test block.
     """
 
     version: str
@@ -84,6 +86,7 @@ class TrainResult:
     threshold: float | None
     notes: tuple[str, ...]
     tuning: Tuning | None = None
+    campaigns: tuple[Campaign, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +128,7 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     >>> result.version, result.alias, [judgement.name for judgement in result.scorecard][:3]
     ('v1', 'champion', ['logistic', 'recency', 'frequency'])
     """
-    with place.engine() as engine:
+    with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
     require_clean(found.audit)
     require_values(found.frame.features, place.settings.value)  # said before the long work
@@ -250,4 +253,5 @@ def _result(version: Version, alias: str, judged: _Judged) -> TrainResult:
         differences=judged.differences,
         threshold=judged.money.threshold,
         notes=judged.notes,
+        campaigns=judged.money.campaigns,
     )

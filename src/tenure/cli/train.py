@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -56,10 +57,22 @@ def train_text(result: TrainResult, config: Path) -> RenderableType:
         f"[bold]{result.version}[/] ({result.family}) registered as {result.alias}. Test block: {own.rows:,} rows, "
         f"{own.positives:,} churners{threshold}.",
         scorecard_table(result.scorecard),
+        *(f"· {escape(sentence)}" for sentence in _earned(result)),
         *(f"· {escape(note)}" for note in result.notes),
         f"Report: {escape(str(result.report))}",
         f"Next: look at the report, then {next_command(following, config)}",
     )
+
+
+def _earned(result: TrainResult) -> Iterator[str]:
+    """What the test block would have brought, beside contacting everybody."""
+    best, everybody = result.campaigns[0], next(one for one in result.campaigns if one.name == "contact everybody")
+    sampled = best.sampled
+    if sampled is not None:
+        yield (
+            f"Contacting {best.contacted:,} customers where it pays would have earned {sampled.value:,.0f} "
+            f"({sampled.low:,.0f} to {sampled.high:,.0f}); contacting everybody {everybody.profit.value:,.0f}."
+        )
 
 
 def scorecard_table(scorecard: tuple[Judgement, ...]) -> Table:
