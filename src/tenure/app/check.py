@@ -77,7 +77,7 @@ def check(place: Place, progress: Progress = silent) -> CheckResult:
     >>> found.churn, [(health.rows, health.churners) for health in found.labels if health.block == "test"]
     ('no order in 28 days', [(108, 12)])
     """
-    with place.engine() as engine:
+    with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
     return CheckResult(
         found.contract, found.churn, found.split, label_health(found), found.features.names, found.audit, found.notes

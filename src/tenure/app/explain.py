@@ -96,9 +96,11 @@ def explain_customer(
     ('order_count_28d', 'exact Shapley values (coefficients)')
     """
     loaded = load(place, version)
-    rows, cutoff = rows_of(place, loaded, as_of, progress)
     explainer = Explainer(loaded.parts)
-    found = explainer.explain(_find(rows, [customer_id], explainer, cutoff), [customer_id])[0]
+    with place.alone(progress):
+        rows, cutoff = rows_of(place, loaded, as_of, progress)
+        features = _find(rows, [customer_id], explainer, cutoff)
+    found = explainer.explain(features, [customer_id])[0]
     return Explanation(loaded.name, cutoff, find_family(loaded.manifest.family).explanation, found)
 
 
@@ -127,9 +129,10 @@ def shap_of(
         As `explain_customer`.
     """
     loaded = load(place, version)
-    rows, cutoff = rows_of(place, loaded, as_of, progress)
     explainer = Explainer(loaded.parts)
-    table = _sample(rows, explainer) if customer_ids is None else _find(rows, customer_ids, explainer, cutoff)
+    with place.alone(progress):
+        rows, cutoff = rows_of(place, loaded, as_of, progress)
+        table = _sample(rows, explainer) if customer_ids is None else _find(rows, customer_ids, explainer, cutoff)
     return to_shap(loaded.parts, table)
 
 

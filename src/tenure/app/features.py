@@ -67,7 +67,7 @@ def write_features(
     (103, 'order_count_14d')
     """
     churn = churn_of(place)
-    with place.engine() as engine:
+    with place.alone(progress), place.engine() as engine:
         opened = open_history(place, engine, progress)
         cutoff = as_of or default_as_of(opened.history)
         require_known(place, opened.history, cutoff)

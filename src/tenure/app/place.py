@@ -1,7 +1,8 @@
 """A project: one `tenure.toml` and the folder `.tenure/` beside it.
 
 Enters: settings, a folder, a clock, and tables given from Python. Leaves: an object with the verbs of the command line.
-Invariant: a project holds no state of its own between verbs; everything lives in the workspace and the database.
+Invariant: a project holds no state of its own between verbs; everything lives in the workspace and the database. Verbs
+that write into the workspace take turns (`Place.alone`), whichever processes they run in.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from filelock import FileLock, Timeout
 from sqlalchemy.engine import Engine
 
 from tenure.core.config import KeyPath, Settings, load_settings
 from tenure.core.database import open_database
+from tenure.core.progress import Progress
 from tenure.core.time import Clock, system_clock
 from tenure.model.registry import Registry
 from tenure.source.engine import open_engine
@@ -92,6 +95,21 @@ class Place:
     def workspace(self) -> Path:
         """The folder of everything that tenure keeps for the project."""
         return self.root / WORKSPACE
+
+    @contextmanager
+    def alone(self, progress: Progress) -> Iterator[None]:
+        """Wait until no other process works in the workspace, and keep others waiting; a killed one keeps nobody."""
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.workspace / "lock", is_singleton=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            progress("wait for another tenure in this folder", 0.0)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def engine(self) -> Iterator[duckdb.DuckDBPyConnection]:

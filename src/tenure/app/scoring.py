@@ -92,10 +92,12 @@ def score(
     (103, True)
     """
     loaded = load(place, version)
-    rows, cutoff = rows_of(place, loaded, as_of, progress)
-    batch = Batch(rows, Predictor.of(loaded), place.settings.value, cutoff, place.settings.score)
-    summary = score_batch(batch, place.workspace, runtime=place.settings.runtime, clock=place.clock, progress=progress)
-    publish_scores(place.database(), summary.folder, progress)
+    runtime, clock = place.settings.runtime, place.clock
+    with place.alone(progress):
+        rows, cutoff = rows_of(place, loaded, as_of, progress)
+        batch = Batch(rows, Predictor.of(loaded), place.settings.value, cutoff, place.settings.score)
+        summary = score_batch(batch, place.workspace, runtime=runtime, clock=clock, progress=progress)
+        publish_scores(place.database(), summary.folder, progress)
     return summary
 
 
