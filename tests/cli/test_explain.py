@@ -1,0 +1,115 @@
+"""`tenure explain` and what Python gives: the scored probability taken apart, in words, as JSON and for shap."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import shap
+
+import tenure as front
+from tenure.cli.explain import _bar
+from tenure.core.errors import NotFoundError
+from tenure.score.run import ScoreSummary
+from tenure.testing.shop import write_shop
+from tests.cli.world import tenure
+
+CUSTOMER = "c100"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> front.Project:
+    """A shop with a version."""
+    made = front.Project.load(write_shop(tmp_path_factory.mktemp("shop")))
+    made.train()
+    return made
+
+
+@pytest.fixture(scope="module")
+def scores(project: front.Project) -> ScoreSummary:
+    return project.score()
+
+
+def config(project: front.Project) -> Path:
+    return project.place.root / "tenure.toml"
+
+
+def probabilities(scores: ScoreSummary) -> Iterator[tuple[str, float]]:
+    table = pq.read_table(list(scores.parts))
+    return zip(table.column("customer_id").to_pylist(), table.column("probability").to_pylist(), strict=True)
+
+
+def test_what_is_explained_is_what_is_scored(project: front.Project, scores: ScoreSummary) -> None:
+    found = project.reasons(CUSTOMER)
+    assert (found.version, found.as_of, found.customer.customer_id) == (scores.version, scores.as_of, CUSTOMER)
+    assert found.customer.probability == pytest.approx(dict(probabilities(scores))[CUSTOMER], abs=1e-6)
+    effects = sum(reason.effect for reason in found.customer.reasons)
+    assert found.customer.usual_probability + effects == pytest.approx(found.customer.probability)
+
+
+def test_the_list_has_the_reasons_that_explain_gives(project: front.Project, scores: ScoreSummary) -> None:
+    with scores.contact_list.open(newline="", encoding="utf-8") as file:
+        first = next(csv.DictReader(file))
+    strongest = max(project.reasons(first["customer_id"]).customer.reasons, key=lambda reason: reason.effect)
+    assert first["reasons"].startswith(strongest.words)
+
+
+def test_the_command_says_it_in_words_and_names_no_cause(project: front.Project) -> None:
+    ran = tenure("explain", CUSTOMER, "--config", config(project), "--top", 2)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    reasons = project.reasons(CUSTOMER).customer.reasons
+    assert lines[0].startswith(f"{CUSTOMER} leaves with a probability of ")
+    assert reasons[0].text in lines[2]
+    assert reasons[1].text in lines[3]
+    assert f"{len(reasons) - 2} other features" in lines[4]
+    assert "this customer" in lines[5]
+    assert "not causes" in ran.out
+
+
+def test_the_document_holds_every_feature(project: front.Project) -> None:
+    document = tenure("explain", CUSTOMER, "--config", config(project), "--json").document
+    assert document["kind"] == "exact Shapley values (coefficients)"
+    reasons = document["customer"]["reasons"]
+    assert {reason["feature"] for reason in reasons} == {
+        column.name for column in project.version().parts.encoder.columns
+    }
+    assert set(reasons[0]) == {"feature", "value", "usual", "contribution", "effect", "text"}
+
+
+def test_who_is_not_at_risk_has_no_explanation(project: front.Project) -> None:
+    ran = tenure("explain", "c1000", "--config", config(project), "--json")
+    assert ran.code == 2
+    assert ran.document["error"]["code"] == "not_found"
+    assert "'c1000' is not among the 103 at risk at 2025-10-27T09:00:01Z. Did you mean 'c100'?" in ran.err
+
+
+def test_shap_gets_the_raw_margin_taken_apart(project: front.Project) -> None:
+    found = project.explain([CUSTOMER, "c005"])
+    assert isinstance(found, shap.Explanation)
+    parts = project.version().parts
+    whole = project.features().to_pandas().set_index("customer_id").loc[[CUSTOMER, "c005"]]
+    assert found.feature_names == [column.name for column in parts.encoder.columns]
+    assert (found.display_data[:, 0] == whole[found.feature_names[0]].to_numpy()).all()
+    margin = parts.model.predict_margin(found.data)
+    np.testing.assert_allclose(found.base_values + found.values.sum(axis=1), margin, atol=1e-5)
+    assert project.explain(CUSTOMER).values.shape == (1, len(found.feature_names))
+
+
+def test_without_names_everybody_is_explained_up_to_a_thousand(project: front.Project) -> None:
+    assert project.explain().values.shape[0] == 103
+
+
+def test_nobody_is_explained_under_an_unknown_name(project: front.Project) -> None:
+    with pytest.raises(NotFoundError, match="'nobody' is not among the 103 at risk"):
+        project.explain([CUSTOMER, "nobody"])
+
+
+def test_bars_of_a_waterfall_meet() -> None:
+    assert _bar(0.0, 0.5, 0.0, 8.0) == "████"
+    assert _bar(0.5, 0.75, 0.0, 8.0) == "    ██"
+    assert _bar(0.5, 0.5, 0.0, 8.0) == "    ▏"
