@@ -118,8 +118,10 @@ def read_target(y: Any, rows: int) -> tuple[npt.NDArray[Any], Flags]:
 
     Raises
     ------
+    InputError
+        There are not two classes.
     ValueError
-        There are not two classes, labels are missing or continuous, or there are more or fewer of them than rows.
+        Labels are missing or continuous, or there are more or fewer of them than rows.
 
     Examples
     --------
