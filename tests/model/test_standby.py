@@ -1,4 +1,4 @@
-"""Every family makes a version that proves itself in the throw-away process, and the model that stands by is proved too."""
+"""A version of every family proves itself in the throw-away process, and so does the model that stands by."""
 
 from __future__ import annotations
 
