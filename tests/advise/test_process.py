@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ from tenure.advise.candidate import Candidate, candidate_settings
 from tenure.advise.compare import compare
 from tenure.advise.process import Failure, Trial, Workshop
 from tenure.advise.quality import Stakes
+from tenure.advise.trial import _read_frame, _split
 from tenure.core.errors import InputError, StateError
 from tenure.core.settings import ModelSettings, ValueSettings
 from tenure.model.frame import Frame
 from tenure.model.protocol import sigmoid
-from tenure.model.split import Split, split_table
+from tenure.model.split import How, Split, split_table
 from tenure.model.train import train
 
 MODEL = ModelSettings(family="logistic", fallback=None)
@@ -66,6 +69,24 @@ def test_a_trial_is_what_training_here_would_give(tmp_path: Path) -> None:
     assert told[-1] == ("compare logistic + weights", 1.0)
     assert [done for _, done in told] == sorted(done for _, done in told)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["features.arrow", "rows.arrow"]
+
+
+@pytest.mark.parametrize("how", ["cutoffs", "row times", "stratified"])
+def test_the_process_sees_the_same_blocks(tmp_path: Path, how: How) -> None:
+    times = np.repeat(np.array(["2026-01-01", "2026-02-01", "2026-03-01T12:30:00.000001"], "datetime64[us]"), 20)
+    rows = Frame.of(np.arange(60) // 2, np.arange(60) % 3 == 0, pa.table({"x": np.arange(60.0)}), times)
+    january, february, march = (time.replace(tzinfo=UTC) for time in np.unique(times).tolist())
+    splits = {
+        "cutoffs": Split((january,), (february,), (march,)),
+        "row times": Split(how="row times", boundary=march),
+        "stratified": Split(how="stratified", seed=5),
+    }
+    workshop = Workshop.open(tmp_path, rows, splits[how])
+    restored = _split(json.loads(json.dumps(workshop._task(MODEL)))["split"])
+    own, other = splits[how].blocks(rows), restored.blocks(_read_frame(tmp_path))
+    for block in ("train", "calibrate", "test"):
+        assert (getattr(own, block) == getattr(other, block)).all()
+    assert own.test.any()
 
 
 def test_memory_is_that_of_the_process_and_not_of_the_one_that_started_it(tmp_path: Path) -> None:
