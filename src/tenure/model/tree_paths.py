@@ -58,7 +58,7 @@ class _Leaves:
         columns, leaves = self.condition.shape
         pattern = np.zeros((leaves, met.shape[1]), dtype=np.int32)
         for place, numbers in enumerate(self.condition):
-            pattern += met[numbers].astype(np.int32) << place
+            pattern += met.take(numbers, axis=0).astype(np.int32) << place
         pattern += (np.arange(leaves, dtype=np.int32) << columns)[:, None]
         found = self.table.take(pattern, axis=0)
         for place, share in enumerate(self.share):
@@ -127,42 +127,33 @@ class TreePaths:
 def _tabulate(ways: Ways, own: Flags, column: _Places, columns: int) -> _Leaves:
     leaves, length = column.shape
     value, share = ways.value[own], ways.share[own, :length]
-    table = np.empty((leaves << length, length), dtype=np.float32)  # a look-up finds all its numbers side by side
+    table = np.empty((leaves, 1 << length, length), dtype=np.float32)  # a look-up finds its numbers side by side
     for place in range(length):
-        table[:, place] = (value[:, None] * _weights(share, place)).ravel()
+        others = value[:, None] * _others(np.delete(share, place, axis=1))
+        split = others.reshape(leaves, -1, 1, 1 << place)  # the bits above the own one, and those below
+        gained = np.stack([-share[:, place], 1 - share[:, place]], axis=1)[:, None, :, None]
+        table[:, :, place] = (split * gained).reshape(leaves, -1)
     adds = tuple(
         csr_array((np.ones(leaves, np.float32), (column[:, place], np.arange(leaves))), (columns, leaves))
         for place in range(length)
     )
-    return _Leaves(np.ascontiguousarray(ways.condition[own, :length].T), table, adds)
+    return _Leaves(np.ascontiguousarray(ways.condition[own, :length].T), table.reshape(-1, length), adds)
 
 
-def _weights(share: Vector, place: int) -> Vector:
-    """What the column at a place gets of a leaf of 1 under every pattern, (leaves, patterns)."""
+def _others(share: Vector) -> Vector:
+    """The integral over the columns on a way but one, under every pattern of theirs, (leaves, patterns).
+
+    Bit `k` of a pattern says whether the condition on the column `k` of these is met.
+    """
     leaves, length = share.shape
-    nodes, weights = np.polynomial.legendre.leggauss((length + 1) // 2)
+    nodes, weights = np.polynomial.legendre.leggauss(length // 2 + 1)  # exact up to the degree `length`
     whole = np.zeros((leaves, 1 << length))
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        whole += weight * _product(_factors(share, node, place))
-    own = np.ones((leaves, length, 2))
-    own[:, place] = np.stack([-share[:, place], 1 - share[:, place]], axis=1)
-    return whole * _product(np.swapaxes(own, 0, 1))
-
-
-def _factors(share: Vector, node: float, place: int) -> Vector:
-    """Factor of each column where its condition is not met, and where it is; (columns on the way, leaves, 2)."""
-    failed = (1 - node) * share.T
-    factors = np.stack([failed, failed + node], axis=2)
-    factors[place] = 1.0
-    return factors
-
-
-def _product(factors: Vector) -> Vector:
-    """Products over all patterns; bit `k` of a pattern says whether the condition on column `k` is met."""
-    product = np.ones((factors.shape[1], 1))
-    for factor in factors:
-        product = (factor[:, :, None] * product[:, None, :]).reshape(len(product), -1)
-    return product
+        product = np.full((leaves, 1), weight)
+        for failed in ((1 - node) * share).T:
+            product = np.concatenate([product * failed[:, None], product * (failed + node)[:, None]], axis=1)
+        whole += product
+    return whole
 
 
 def read_paths(booster: xgb.Booster) -> TreePaths | None:
