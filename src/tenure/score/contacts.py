@@ -119,7 +119,7 @@ def write_contacts(
         columns = (*columns, "reasons")
         ranked_sql = (
             f"SELECT ranked.*, explained.reasons FROM ({ranked_sql}) AS ranked "
-            f"LEFT JOIN {read_parquet_sql([reasons])} AS explained USING ({ID}) "
+            f"LEFT JOIN {read_parquet_sql([reasons])} AS explained USING ({quote_identifier(ID)}) "
             "ORDER BY expected_profit DESC, customer_id"
         )
     pages = side_by_side(_page, enumerate(ahead(_tables(engine, ranked_sql))))
