@@ -100,7 +100,7 @@ def compare_models(
     (['logistic', 'logistic + weights'], 'the family and method of the settings')
     """
     families, imbalances = _known(families, imbalances)
-    with place.engine() as engine:
+    with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
     require_clean(found.audit)
     settings = place.settings
@@ -150,7 +150,11 @@ def _kept(place: Place, found: Prepared, comparison: Comparison, champion_is: st
     made = place.now().replace(microsecond=0)
     folder = place.workspace / FOLDER
     name = format_instant(made).replace(":", "")
-    notes = (*((found.split.explanation,) if found.split.how != "cutoffs" else ()), *found.notes)
+    notes = (
+        *((found.split.explanation,) if found.split.how != "cutoffs" else ()),
+        *found.notes,
+        *(f"{entry.name}: {note}" for entry in comparison.entries for note in entry.notes),
+    )
     given = ComparisonInput(
         project=place.settings.project.name,
         created_at=made,

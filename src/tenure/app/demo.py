@@ -1,8 +1,9 @@
 """`tenure demo`: the whole journey on a year of grocery baskets.
 
 Enters: a folder. Leaves: in it the raw baskets, the `tenure.toml` that `tenure init` proposes for them, a registered
-version with its report, scores for every household at risk and a contact list. Invariant: it calls the very functions
-that the verbs call; there is no path of its own for the demonstration.
+version with its report, a comparison with simpler and rebalanced models, scores for every household at risk and a
+contact list with reasons. Invariant: it calls the very functions that the verbs call; there is no path of its own for
+the demonstration.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenure.app.compare import CompareResult, compare_models
 from tenure.app.place import Place
 from tenure.app.propose.proposal import Proposal, propose_events
 from tenure.app.scoring import score
@@ -24,6 +26,9 @@ from tenure.source.journey import write_baskets
 
 __all__ = ["DemoResult", "run_demo"]
 
+COMPARED = ("xgboost", "logistic")
+EVENED_OUT = ("weights",)
+
 
 @dataclass(frozen=True)
 class DemoResult:
@@ -32,11 +37,12 @@ class DemoResult:
     config: Path
     proposal: Proposal
     trained: TrainResult
+    compared: CompareResult
     scored: ScoreSummary
 
 
 def run_demo(out: Path, progress: Progress = silent, clock: Clock = system_clock) -> DemoResult:
-    """Take raw baskets to an evaluated version, scores, a contact list and a report.
+    """Take raw baskets to an evaluated version, a comparison, scores, a contact list and a report.
 
     Parameters
     ----------
@@ -68,5 +74,6 @@ def run_demo(out: Path, progress: Progress = silent, clock: Clock = system_clock
         with atomic_path(config) as temporary:
             temporary.write_text(proposal.text, encoding="utf-8")
     place = Place.load(config, clock=clock)
+    compared = compare_models(place, COMPARED, EVENED_OUT, progress)  # first, so that the version's report shows it
     trained = train_version(place, progress)
-    return DemoResult(config, proposal, trained, score(place, progress=progress))
+    return DemoResult(config, proposal, trained, compared, score(place, progress=progress))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +13,15 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 
 from tenure.app.demo import DemoResult, run_demo
+from tenure.cli.compare import comparison_tables
 from tenure.cli.options import Json
 from tenure.cli.output import emit, progress_bar
 from tenure.cli.score import score_text
 from tenure.cli.train import scorecard_table
 
 __all__ = ["demo"]
+
+_SHOWN = 3
 
 
 def demo(
@@ -27,26 +33,47 @@ def demo(
     """Take a year of grocery baskets from raw lines to a contact list and a report."""
     with progress_bar() as progress:
         result = run_demo(out, progress)
-    document = {"config": result.config, "trained": result.trained, "scored": result.scored}
+    document = {
+        "config": result.config,
+        "trained": result.trained,
+        "compared": result.compared,
+        "scored": result.scored,
+    }
     emit(document, _text(result), as_json=as_json)
 
 
 def _text(result: DemoResult) -> RenderableType:
     own = result.trained.scorecard[0]
-    found = own.deciles[0].gain
+    found, compared = own.deciles[0].gain, result.compared
     return Group(
         f"[bold]What was found[/] in {own.rows:,} households that the model had never been judged on before:",
         scorecard_table(result.trained.scorecard),
         f"The tenth with the highest scores holds {found.value:.0%} [{found.low:.0%}, {found.high:.0%}] of leavers.",
         "",
+        "[bold]Whether something else would do[/], learned from the same rows and judged on the same households:",
+        *comparison_tables(compared.comparison),
+        f"[bold]{escape(compared.conclusion)}[/]",
+        *(f"· {escape(finding.text)}" for finding in compared.comparison.findings[1:]),
+        "",
         score_text(result.scored),
+        "[bold]The first of them[/], and what their risk goes with:",
+        *(f"  {escape(line)}" for line in _first_contacts(result.scored.contact_list)),
         "",
         "[bold]Where everything is[/]",
         f"  settings      {escape(str(result.config))}",
         f"  report        {escape(str(result.trained.report))}",
+        f"  comparison    {escape(str(compared.report))}",
         f"  contact list  {escape(str(result.scored.contact_list))}",
         f"  scores        {escape(str(result.scored.folder))}",
         "",
         "[bold]Next[/]: open the report in a browser; then on your own data:",
         "  tenure init --events YOUR_LOG.parquet && tenure check && tenure train && tenure score",
     )
+
+
+def _first_contacts(path: Path) -> Iterator[str]:
+    """The top of the contact list, a line each."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in islice(csv.DictReader(file), _SHOWN):
+            reasons = row.get("reasons") or "no reasons were worked out"
+            yield f"{row['customer_id']}: {float(row['probability']):.0%} likely to leave; {reasons}"
