@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
+from tenure.core.database import open_database
 from tenure.core.settings import ScoreSettings, ValueSettings
 from tenure.score.batch import Batch, score_batch
 from tenure.score.explain import Explainer
 from tenure.score.predictor import Predictor
+from tenure.score.reason_rows import load_reasons, score_reasons
 from tenure.score.reasons import REASONS, SCHEMA, reasons_text
 from tenure.score.rows import open_snapshot
 from tenure.score.run import ScoreSummary, read_summary
+from tenure.score.table import publish_scores, read_scores, score_runs
 from tests.score.test_explain import customers, parts
 from tests.score.world import AS_OF, FLAT, NOON, content
 
@@ -94,3 +98,38 @@ def test_nobody_to_contact_is_nobody_to_explain(tmp_path: Path) -> None:
     summary = scored(tmp_path, ScoreSettings(), ValueSettings(clv=600, contact_cost=1e6, save_rate=0.3))
     assert summary.contacts.contacts == summary.contacts.explained == 0
     assert pq.read_table(summary.folder / REASONS).num_rows == 0
+
+
+def test_the_database_knows_the_reasons_too(tmp_path: Path) -> None:
+    engine = open_database("sqlite://")
+    summary = scored(tmp_path, ScoreSettings(explain=30))
+    publish_scores(engine, summary.folder)
+    listed = lines(summary)
+    found = read_scores(engine, [line["customer_id"] for line in listed])
+    assert {key: score.reasons or "" for key, score in found.items()} == {
+        line["customer_id"]: line["reasons"] for line in listed
+    }
+
+
+def test_reasons_of_a_replaced_run_are_gone(tmp_path: Path) -> None:
+    engine = open_database("sqlite://")
+    publish_scores(engine, scored(tmp_path, ScoreSettings(explain=30)).folder)
+    publish_scores(engine, scored(tmp_path, ScoreSettings(explain=20)).folder)
+    with engine.begin() as connection:
+        rows = connection.execute(sa.select(score_reasons.c.run, sa.func.count()).group_by(score_reasons.c.run)).all()
+    assert [count for _, count in rows] == [20]
+    publish_scores(engine, scored(tmp_path, ScoreSettings(explain=0)).folder)
+    with engine.begin() as connection:
+        assert connection.execute(sa.select(score_reasons)).all() == []
+
+
+def test_a_load_of_reasons_that_was_killed_begins_again(tmp_path: Path) -> None:
+    engine = open_database("sqlite://")
+    summary = scored(tmp_path, ScoreSettings(explain=30))
+    publish_scores(engine, summary.folder)
+    with engine.begin() as connection:
+        run = connection.scalars(sa.select(score_runs.c.run)).one()
+        connection.execute(sa.delete(score_reasons).where(score_reasons.c.customer_id > "c3"))
+    load_reasons(engine, run, summary.folder / REASONS)
+    with engine.begin() as connection:
+        assert len(connection.execute(sa.select(score_reasons)).all()) == 30

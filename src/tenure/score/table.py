@@ -25,6 +25,8 @@ from tenure.core.database import metadata, utc_now_column
 from tenure.core.errors import StateError
 from tenure.core.progress import Progress, silent
 from tenure.score.place import exclusive
+from tenure.score.reason_rows import drop_reasons, load_reasons, score_reasons
+from tenure.score.reasons import REASONS
 from tenure.score.rows import open_snapshot
 from tenure.score.run import ScoreSummary, read_summary
 from tenure.source.engine import quote_identifier
@@ -96,6 +98,8 @@ class StoredScore:
         Version that scored.
     features_as_of, computed_at : datetime
         UTC; cutoff of the features, and when the batch began.
+    reasons : str or None
+        What raises the probability most, in words; None for those who were not explained.
     """
 
     customer_id: str
@@ -108,6 +112,7 @@ class StoredScore:
     model_version: str
     features_as_of: datetime
     computed_at: datetime
+    reasons: str | None = None
 
 
 def publish_scores(engine: Engine, folder: Path, progress: Progress = silent) -> None:
@@ -143,6 +148,7 @@ def publish_scores(engine: Engine, folder: Path, progress: Progress = silent) ->
         _sweep(engine)
         if run.state != PUBLISHED:
             _load(engine, run.run, run.loaded, summary, progress)
+            load_reasons(engine, run.run, folder / REASONS)
             _publish(engine, run.run, run.as_of)
             _sweep(engine)
     progress("table", 1.0)
@@ -239,6 +245,7 @@ def _sweep(engine: Engine) -> None:
         while removed:
             with engine.begin() as connection:
                 removed = connection.execute(chunk).rowcount
+        drop_reasons(engine, run)
         with engine.begin() as connection:
             connection.execute(sa.delete(score_runs).where(score_runs.c.run == run))
 
@@ -293,7 +300,12 @@ def read_scores(engine: Engine, customer_ids: Sequence[str], as_of: datetime | N
     if as_of is not None:
         published = published.where(score_runs.c.as_of == _text(as_of))
     run = published.order_by(score_runs.c.as_of.desc()).limit(1).subquery()
-    query = sa.select(scores, run.c.as_of, run.c.computed_at, run.c.model_version).join(run, run.c.run == scores.c.run)
+    own = (score_reasons.c.run == scores.c.run) & (score_reasons.c.customer_id == scores.c.customer_id)
+    query = (
+        sa.select(scores, run.c.as_of, run.c.computed_at, run.c.model_version, score_reasons.c.reasons)
+        .join(run, run.c.run == scores.c.run)
+        .outerjoin(score_reasons, own)
+    )
     with engine.begin() as connection:
         found = connection.execute(query.where(scores.c.customer_id.in_(customer_ids)))
         return {row.customer_id: _stored(row) for row in found}
@@ -311,4 +323,5 @@ def _stored(row: sa.Row[Any]) -> StoredScore:
         row.model_version,
         datetime.fromisoformat(row.as_of),
         datetime.fromisoformat(row.computed_at),
+        row.reasons,
     )
