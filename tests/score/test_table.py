@@ -73,6 +73,7 @@ def test_the_table_says_what_the_files_say(value: ValueSettings, engine: Engine,
         assert vars(score) == {
             "expected_profit_low": None,
             "expected_profit_high": None,
+            "reasons": None,
             **{key: content for key, content in row.items() if key != "clv"},
         }
     assert len(stored(engine)) == ROWS
