@@ -159,6 +159,22 @@ def test_blends_of_numbers_are_those_of_imbalanced_learn() -> None:
     assert made == pytest.approx(expected[31:], abs=1e-5)
 
 
+def test_blends_with_categories_are_those_of_smote_nc() -> None:
+    from imblearn.over_sampling import SMOTENC
+
+    random = np.random.default_rng(6)
+    numbers = random.normal(size=(60, 3))
+    numbers = (numbers - numbers.mean(axis=0)) / numbers.std(axis=0)
+    codes = np.column_stack([random.integers(0, 4, 60), random.integers(0, 3, 60)])
+    own = np.hstack([numbers, codes]).astype(np.float32)
+    columns = (Column("a"), Column("b"), Column("c"), Column("d", 4), Column("e", 3))
+    made = blend(np.vstack([own, own]), np.arange(120) < 60, columns, 80, seed=3)
+    plain = SMOTENC([3, 4], sampling_strategy={1: 140}, random_state=3)
+    expected, _ = plain.fit_resample(np.vstack([own, own[:1]]).astype(np.float64), np.append(np.ones(60, int), 0))
+    assert made[:, :3] == pytest.approx(expected[61:, :3], abs=1e-4)
+    assert (made[:, 3:] == expected[61:, 3:]).all()
+
+
 def test_whole_numbers_stay_whole_and_switches_have_no_middle() -> None:
     random = np.random.default_rng(2)
     own = np.column_stack(

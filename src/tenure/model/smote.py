@@ -16,9 +16,12 @@ values, a switch, is voted on.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import OneHotEncoder
 
 from tenure.core.errors import InputError
 from tenure.core.extras import require
@@ -111,7 +114,7 @@ def _sample(design: Vector, numbers: int, count: int, seed: int) -> Vector:
     label = np.append(np.ones(len(design), dtype=np.int64), 0)
     chosen: dict[str, Any] = {
         "sampling_strategy": {1: len(design) + count},
-        "k_neighbors": min(NEIGHBOURS, len(design) - 1),
+        "k_neighbors": _DenseNeighbours(n_neighbors=min(NEIGHBOURS, len(design) - 1) + 1),
         "random_state": seed,
     }
     voted = list(range(numbers, design.shape[1]))
@@ -119,13 +122,38 @@ def _sample(design: Vector, numbers: int, count: int, seed: int) -> Vector:
     if not voted:
         sampler = library.SMOTE(**chosen)
     elif not numbers:
-        sampler = library.SMOTEN(**chosen)
+        sampler = library.SMOTEN(**chosen | {"k_neighbors": min(NEIGHBOURS, len(design) - 1)})
     else:
-        sampler = library.SMOTENC(voted, **chosen)
+        sampler = library.SMOTENC(voted, categorical_encoder=_DenseEncoder(handle_unknown="ignore"), **chosen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # imbalanced-learn speaks to scikit-learn of earlier names
         made, _ = sampler.fit_resample(rows, label)
     return np.asarray(made[len(rows) :], dtype=np.float64)
+
+
+class _DenseNeighbours(NearestNeighbors):  # type: ignore[misc]
+    """Neighbours among dense rows: SMOTE-NC hands over sparse ones, between which distances take ten times as long."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        return super().fit(_dense(X), y)  # type: ignore[no-any-return]
+
+    def kneighbors(self, X: Any = None, n_neighbors: Any = None, return_distance: bool = True) -> Any:
+        return super().kneighbors(None if X is None else _dense(X), n_neighbors, return_distance)
+
+
+class _DenseEncoder(OneHotEncoder):  # type: ignore[misc]
+    """One-hot columns turned back into values at once; from sparse ones scikit-learn does it row by row."""
+
+    def inverse_transform(self, X: Any) -> Any:
+        dense, start, columns = _dense(X), 0, []
+        for values in self.categories_:
+            columns.append(values[dense[:, start : start + len(values)].argmax(axis=1)])
+            start += len(values)
+        return np.column_stack(columns)
+
+
+def _dense(rows: Any) -> Any:
+    return rows.toarray() if sparse.issparse(rows) else rows
 
 
 def _moments(values: Matrix) -> tuple[Vector, Vector]:
