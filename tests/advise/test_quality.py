@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tenure.advise.quality import METRICS, Draws, Judged, draw
+from tenure.advise.quality import METRICS, Draws, Judged, Stakes, draw
 from tenure.core.errors import HistoryError
 from tenure.core.settings import ValueSettings
 from tenure.model.evaluate import difference, judge
 from tenure.model.protocol import sigmoid
-from tests.advise.worlds import World
+from tests.advise.worlds import NEVER, VALUE, World
 
 REPEATS = 60
 
@@ -114,7 +114,7 @@ def test_simultaneous_intervals_hold_as_often_as_they_say() -> None:
     for _ in range(300):
         truth = random.normal(0, 1, 6)
         drawn = truth + random.normal(0, 1, (400, 6))
-        draws = Draws(names, ("roc_auc",), truth[:, None], drawn[:, :, None])
+        draws = Draws(names, ("roc_auc",), truth[:, None], drawn[:, :, None], np.zeros((6, 1), np.bool_))
         found = draws.together([(name, "m0") for name in names[1:]], "roc_auc")
         wrong += any(one.low > 0 or one.high < 0 for one in found)
     assert 0.01 < wrong / 300 < 0.10
@@ -132,3 +132,14 @@ def test_every_metric_has_a_number() -> None:
     draws = draw(world.stakes, two(world), repeats=5)
     assert draws.point.shape == (2, len(METRICS))
     assert draws.drawn.shape == (5, 2, len(METRICS))
+
+
+def test_leavers_on_whom_two_candidates_disagree_are_counted_by_customer() -> None:
+    label = np.array([True, True, True, False, False])
+    ids = pa.array(["a", "a", "b", "c", "d"])
+    stakes = Stakes(ids, np.full(5, NEVER, "datetime64[us]"), label, np.full(5, 600.0), VALUE)
+    everybody, nobody, one = (np.array(values) for values in ([0.9] * 5, [0.01] * 5, [0.9, 0.01, 0.01, 0.9, 0.9]))
+    judged = [Judged(name, p, p) for name, p in (("all", everybody), ("none", nobody), ("one", one))]
+    draws = draw(stakes, judged, repeats=5)
+    apart = [draws.leavers_apart(*pair) for pair in (("all", "none"), ("all", "one"), ("none", "one"), ("one", "one"))]
+    assert apart == [2, 1, 1, 0]

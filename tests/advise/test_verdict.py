@@ -11,6 +11,7 @@ import pytest
 from tenure.advise.candidate import Candidate
 from tenure.advise.quality import Judged, draw
 from tenure.advise.verdict import FEWEST_CHURNERS, MARGIN, Finding, conclude
+from tenure.model.protocol import sigmoid
 from tests.advise.worlds import World
 
 REPEATS = 200
@@ -131,3 +132,26 @@ def test_nothing_is_called_enough_by_absence_of_evidence() -> None:
         high = draw(world.stakes, judged, repeats=REPEATS).together([("xgboost", "logistic")], "roc_auc")[0].high
         assert np.isfinite(high)
         assert (found[0].kind == "enough") <= (high < MARGIN)
+
+
+def test_more_money_by_a_few_customers_who_stayed_settles_nothing() -> None:
+    """One candidate leaves out twelve stayers; none of them left, so no draw knows the risk of it."""
+    world = World()
+    margin = world.seen(0.3)
+    low = np.flatnonzero(~world.stakes.label & (sigmoid(margin) > 0.06))[:12]
+    fewer = margin.copy()
+    fewer[low] = -6.0
+    judged = [world.candidate("xgboost", margin), world.candidate("forest", fewer)]
+    draws = draw(world.stakes, judged, repeats=REPEATS)
+    assert draws.together([("forest", "xgboost")], "profit")[0].low > 0
+    assert draws.leavers_apart("forest", "xgboost") == 0
+    found = say(world, judged)[0]
+    assert "earns more than" not in found.text
+    assert "it earns +" not in found.text
+
+
+def test_more_money_that_is_shown_is_said() -> None:
+    world = World()
+    judged = [world.candidate("xgboost", world.seen(3.0)), world.candidate("forest", world.seen(0.1))]
+    found = say(world, judged)[0]
+    assert "it earns +" in found.text

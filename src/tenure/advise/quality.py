@@ -11,6 +11,12 @@ Two kinds of intervals
 looks at all of their differences, and one of twenty would exclude zero by luck. So sentences use `together`: the
 half-widths are stretched by one factor, found on the draws, such that with a probability of 95 % all of the intervals
 hold at once (the largest studentised distance over the candidates; Romano and Wolf 2005).
+
+What draws cannot see
+---------------------
+Two candidates earn differently only by the customers on whom they disagree. Where hardly any of those left, no draw
+holds what missing one more of them would have cost, which is many contacts' worth; intervals of the difference in
+profit are then far too narrow. So `leavers_apart` counts the customers who left and on whom two candidates disagree.
 """
 
 from __future__ import annotations
@@ -142,19 +148,23 @@ class Draws:
         On the block as it is; NaN where a number is not defined.
     drawn : float64 array (draws, candidates, metrics)
         On each draw of customers.
+    reached : bool array (candidates, leavers)
+        Which of the customers who left each candidate would have contacted.
 
     Examples
     --------
     >>> drawn = np.array([[[0.8], [0.7]], [[0.9], [0.7]]])
-    >>> draws = Draws(("a", "b"), ("roc_auc",), np.array([[0.85], [0.7]]), drawn)
-    >>> round(draws.ahead("a", "b", "roc_auc").value, 3)
-    0.15
+    >>> reached = np.array([[True, True, False], [True, False, True]])
+    >>> draws = Draws(("a", "b"), ("roc_auc",), np.array([[0.85], [0.7]]), drawn, reached)
+    >>> round(draws.ahead("a", "b", "roc_auc").value, 3), draws.leavers_apart("a", "b")
+    (0.15, 2)
     """
 
     names: tuple[str, ...]
     metrics: tuple[str, ...]
     point: npt.NDArray[np.float64]
     drawn: npt.NDArray[np.float64]
+    reached: npt.NDArray[np.bool_]
 
     def estimate(self, name: str, metric: str) -> Estimate:
         """A number with its 95 % interval."""
@@ -176,6 +186,11 @@ class Draws:
             Estimate(point, point - factor * wide, point + factor * wide)
             for point, wide in zip(points.tolist(), spread.tolist(), strict=True)
         )
+
+    def leavers_apart(self, name: str, other: str) -> int:
+        """How many of those who left would be contacted by one of two candidates alone."""
+        first, second = (self.reached[self.names.index(one)] for one in (name, other))
+        return int((first != second).sum())
 
     def _place(self, name: str, metric: str) -> tuple[int, int]:
         return self.names.index(name), self.metrics.index(metric)
@@ -227,7 +242,15 @@ def draw(stakes: Stakes, judged: Sequence[Judged], *, seed: int = 0, repeats: in
     shape = (len(judged), len(METRICS))
     drawn = resample(numbers, customers, seed=seed, repeats=repeats).reshape(-1, *shape)
     point = numbers(np.ones(customers)).reshape(shape)
-    return Draws(tuple(one.name for one in judged), METRICS, point, drawn)
+    reached = np.stack([_reached(stakes, one, group, customers) for one in judged])
+    return Draws(tuple(one.name for one in judged), METRICS, point, drawn, reached)
+
+
+def _reached(stakes: Stakes, judged: Judged, group: npt.NDArray[np.int64], customers: int) -> Flags:
+    """By customer who left: whether they would have been contacted at a cutoff before it."""
+    found = stakes.contacted(judged.probability) & stakes.label
+    lost, contacted = (np.bincount(group, part, minlength=customers) > 0 for part in (stakes.label, found))
+    return np.asarray(contacted[lost], dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,9 @@ Enters: the draws of `tenure.advise.quality` and the candidates, the champion fi
 Invariant: "better" is said only where an interval that allows for all comparisons lies on one side of zero; "no better"
 only where it ends below `MARGIN`; everything else is "not settled". Absence of evidence is never called equality.
 
+More money is said only where two candidates disagree on at least `FEWEST_APART` of those who left: with fewer, the
+interval of the difference in profit does not know what it would cost to miss one more (`tenure.advise.quality`).
+
 `MARGIN` is the difference in ROC AUC that is treated as nothing: .01 means that of a leaver and a stayer, one pair in a
 hundred more is put in the right order.
 """
@@ -22,6 +25,7 @@ __all__ = ["FEWEST_CHURNERS", "MARGIN", "Finding", "conclude"]
 
 MARGIN = 0.01
 FEWEST_CHURNERS = 30
+FEWEST_APART = 10
 LOGISTIC = "logistic"
 
 Kind = Literal["better", "champion", "enough", "insufficient", "rebalancing"]
@@ -54,6 +58,12 @@ class _Rival:
     name: str
     auc: Estimate
     profit: Estimate
+    leavers_apart: int
+
+    @property
+    def earns_more(self) -> bool:
+        """Whether that is shown."""
+        return self.profit.low > 0 and self.leavers_apart >= FEWEST_APART
 
 
 def conclude(draws: Draws, candidates: Sequence[Candidate], lost_customers: int) -> tuple[Finding, ...]:
@@ -75,7 +85,7 @@ def conclude(draws: Draws, candidates: Sequence[Candidate], lost_customers: int)
     >>> point = np.tile(np.array([[0.8], [0.7]]), (1, len(METRICS)))
     >>> drawn = point + np.random.default_rng(0).normal(0, 0.01, (200, 2, 1))
     >>> found = conclude(
-    ...     Draws(("xgboost", "logistic"), METRICS, point, drawn),
+    ...     Draws(("xgboost", "logistic"), METRICS, point, drawn, np.array([[True], [False]])),
     ...     [Candidate("xgboost"), Candidate("logistic")],
     ...     lost_customers=200,
     ... )
@@ -98,17 +108,22 @@ def conclude(draws: Draws, candidates: Sequence[Candidate], lost_customers: int)
 
 def _rivals(draws: Draws, champion: str, names: Sequence[str]) -> list[_Rival]:
     pairs = [(name, champion) for name in names]
-    both = zip(draws.together(pairs, "roc_auc"), draws.together(pairs, "profit"), strict=True)
-    return [_Rival(name, auc, profit) for name, (auc, profit) in zip(names, both, strict=True)]
+    return _compared(draws, pairs)
+
+
+def _compared(draws: Draws, pairs: Sequence[tuple[str, str]]) -> list[_Rival]:
+    """The first of each pair beside the second, with intervals that hold for all pairs at once."""
+    found = zip(pairs, draws.together(pairs, "roc_auc"), draws.together(pairs, "profit"), strict=True)
+    return [_Rival(pair[0], auc, profit, draws.leavers_apart(*pair)) for pair, auc, profit in found]
 
 
 def _beside_champion(champion: str, rivals: Sequence[_Rival]) -> Finding:
     closest = max(rivals, key=lambda rival: rival.auc.value)
     ranking = max((rival for rival in rivals if rival.auc.low > 0), key=lambda rival: rival.auc.value, default=None)
-    earning = max((r for r in rivals if r.profit.low > 0), key=lambda rival: rival.profit.value, default=None)
+    earning = max((r for r in rivals if r.earns_more), key=lambda rival: rival.profit.value, default=None)
     if ranking:
         text = f"{ranking.name} ranks better than the champion {champion}: ROC AUC {_signed(ranking.auc)}; "
-        return Finding("better", (ranking.name, champion), text + _earns(ranking.profit))
+        return Finding("better", (ranking.name, champion), text + _earns(ranking))
     if earning:
         text = (
             f"{earning.name} earns more than the champion {champion}: {_money(earning.profit)} per customer; that it "
@@ -126,12 +141,19 @@ def _beside_champion(champion: str, rivals: Sequence[_Rival]) -> Finding:
     )  # fmt: skip
 
 
-def _earns(profit: Estimate) -> str:
-    if profit.low > 0:
-        return f"it earns {_money(profit)} more per customer."
-    if profit.high < 0:
-        return f"but it earns less per customer ({_money(profit)})."
-    return f"whether it earns more is not settled ({_money(profit)} per customer)."
+def _earns(rival: _Rival) -> str:
+    if rival.earns_more:
+        return f"it earns {_money(rival.profit)} more per customer."
+    if rival.profit.high < 0 and rival.leavers_apart >= FEWEST_APART:
+        return f"but it earns less per customer ({_money(rival.profit)})."
+    return f"whether it earns more is not settled ({_money(rival.profit)} per customer{_apart(rival)})."
+
+
+def _apart(rival: _Rival) -> str:
+    """Why an interval of money says little, where it does."""
+    if rival.leavers_apart >= FEWEST_APART:
+        return ""
+    return f"; they disagree on {rival.leavers_apart} of those who left"
 
 
 def _logistic(draws: Draws, candidates: Sequence[Candidate]) -> Finding | None:
@@ -142,14 +164,14 @@ def _logistic(draws: Draws, candidates: Sequence[Candidate]) -> Finding | None:
     rivals = _rivals(draws, LOGISTIC, others)
     best = max(rivals, key=lambda rival: rival.auc.value)
     bound = max(rival.auc.high for rival in rivals)
-    earning = [rival for rival in rivals if rival.profit.low > 0]
+    earning = [rival for rival in rivals if rival.earns_more]
     if bound < MARGIN and not earning:
         by = f"by more than {_bare(bound)} of ROC AUC" if bound > 0 else "at all"
         text = f"Logistic regression is enough: nothing else can rank better {by}, or is shown to earn more."
         return Finding("enough", (LOGISTIC,), text)
     if best.auc.low > 0:
         text = f"Logistic regression is not the best here: {best.name} ranks better by {_signed(best.auc)} of ROC AUC; "
-        return Finding("better", (best.name, LOGISTIC), text + _earns(best.profit))
+        return Finding("better", (best.name, LOGISTIC), text + _earns(best))
     text = f"Whether logistic regression is enough is not settled: {best.name} differs from it by {_signed(best.auc)}"
     return Finding("insufficient", (best.name, LOGISTIC), f"{text} of ROC AUC.")
 
@@ -159,8 +181,7 @@ def _rebalancing(draws: Draws, candidates: Sequence[Candidate]) -> Iterator[Find
     pairs = [(c.name, c.plain.name) for c in candidates if c.imbalance != NOTHING and c.plain in candidates]
     if not pairs:
         return
-    together = zip(pairs, draws.together(pairs, "roc_auc"), draws.together(pairs, "profit"), strict=True)
-    for (name, plain), auc, profit in together:
+    for (name, plain), found in zip(pairs, _compared(draws, pairs), strict=True):
         moved = draws.ahead(name, plain, "contacted_at_half")
         recalls = [draws.estimate(*what).value for what in ((name, "recall_at_half"), (plain, "recall_at_half"))]
         equal = draws.estimate(name, "plain_recall").value
@@ -170,16 +191,17 @@ def _rebalancing(draws: Draws, candidates: Sequence[Candidate]) -> Iterator[Find
             if moved.low > 0 or moved.high < 0
             else "is not shown to have moved the threshold"
         )
-        yield Finding("rebalancing", (name, plain), f"{name} {did}{_effect(auc, profit)}")
+        yield Finding("rebalancing", (name, plain), f"{name} {did}{_effect(found)}")
 
 
-def _effect(auc: Estimate, profit: Estimate) -> str:
-    said = f"ROC AUC {_signed(auc)}, profit per customer {_money(profit)}"
+def _effect(found: _Rival) -> str:
+    auc = found.auc
+    said = f"ROC AUC {_signed(auc)}, profit per customer {_money(found.profit)}{_apart(found)}"
     if auc.low > 0:
         return f" and improved the model: {said}."
     if auc.high < 0:
         return f" and made the model worse: {said}."
-    if auc.high < MARGIN and profit.low <= 0:
+    if auc.high < MARGIN and not found.earns_more:
         by = f" by as much as {_bare(MARGIN)} of ROC AUC" if auc.high > 0 else ""
         return f" and did not improve the model{by}: {said}."
     return f"; whether it improved the model is not settled: {said}."
