@@ -13,8 +13,9 @@ from tenure.app.compare import compare_models, latest_comparison
 from tenure.app.place import Place
 from tenure.app.project import Project
 from tenure.app.training import train_version
-from tenure.core.errors import AuditError, ConfigError
+from tenure.core.errors import AuditError, ConfigError, MissingExtraError
 from tenure.core.settings import ModelSettings
+from tenure.model import families
 from tenure.model.evaluate import Estimate
 from tenure.testing.shop import write_shop
 from tests.cli.world import customers
@@ -77,6 +78,16 @@ def test_names_that_do_not_exist_are_refused_before_any_work(
     with pytest.raises(ConfigError, match=says):
         compare_models(place, families, imbalances)
     assert not place.workspace.exists()
+
+
+def test_a_family_whose_package_is_missing_is_refused_by_name_and_left_out_otherwise(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = dict.fromkeys(set(families.installed_families()) - {"logistic"}, ("no_such_package",))
+    monkeypatch.setattr(families, "NEEDS", missing)
+    with pytest.raises(MissingExtraError, match="no_such_package"):
+        compare_models(place, ["logistic", "forest"])
+    assert [entry.name for entry in compare_models(place).comparison.entries] == ["logistic"]
 
 
 def table_project(folder: Path, table: pa.Table) -> Project:
