@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from tenure.score.batch import Batch, score_batch
 from tenure.score.explain import Explainer
 from tenure.score.predictor import Predictor
 from tenure.score.reason_rows import load_reasons, score_reasons
-from tenure.score.reasons import REASONS, SCHEMA, reasons_text
+from tenure.score.reasons import REASONS, read_reasons, reasons_text
 from tenure.score.rows import open_snapshot
 from tenure.score.run import ScoreSummary, read_summary
 from tenure.score.table import publish_scores, read_scores, score_runs
@@ -66,18 +67,18 @@ def test_reasons_on_the_list_are_those_of_the_customer(tmp_path: Path) -> None:
 
 def test_reasons_are_kept_as_data_too(tmp_path: Path) -> None:
     summary = scored(tmp_path, ScoreSettings(explain=25))
-    kept = pq.read_table(summary.folder / REASONS)
-    assert kept.schema.equals(SCHEMA)
+    kept = [json.loads(line) for line in (summary.folder / REASONS).read_text(encoding="utf-8").splitlines()]
     best = lines(summary)[:25]
-    assert kept.column("customer_id").to_pylist() == sorted(line["customer_id"] for line in best)
-    first = kept.to_pylist()[0]
-    assert first["reasons"].startswith(first["reason"][0]["text"])
+    assert [one["customer_id"] for one in kept] == sorted(line["customer_id"] for line in best)
+    assert set(kept[0]["reason"][0]) == {"feature", "value", "usual", "contribution", "effect", "text"}
+    assert kept[0]["reasons"].startswith(kept[0]["reason"][0]["text"])
+    assert list(read_reasons(summary.folder / REASONS)) == [(one["customer_id"], one["reasons"]) for one in kept]
 
 
 def test_a_capacity_bounds_what_is_explained(tmp_path: Path) -> None:
     summary = scored(tmp_path, ScoreSettings(explain=100), ValueSettings(clv=600, save_rate=0.3, capacity=7))
     assert summary.contacts.contacts == summary.contacts.explained == 7
-    assert pq.read_table(summary.folder / REASONS).num_rows == 7
+    assert len(list(read_reasons(summary.folder / REASONS))) == 7
 
 
 def test_without_reasons_the_list_is_as_it_was(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_the_same_scores_have_the_same_bytes(tmp_path: Path) -> None:
 def test_nobody_to_contact_is_nobody_to_explain(tmp_path: Path) -> None:
     summary = scored(tmp_path, ScoreSettings(), ValueSettings(clv=600, contact_cost=1e6, save_rate=0.3))
     assert summary.contacts.contacts == summary.contacts.explained == 0
-    assert pq.read_table(summary.folder / REASONS).num_rows == 0
+    assert list(read_reasons(summary.folder / REASONS)) == []
 
 
 def test_the_database_knows_the_reasons_too(tmp_path: Path) -> None:

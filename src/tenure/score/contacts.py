@@ -24,6 +24,7 @@ import pyarrow.csv as pa_csv
 from tenure.core.files import atomic_path
 from tenure.core.settings import ValueSettings
 from tenure.score.ahead import ahead, side_by_side
+from tenure.score.reasons import reasons_sql
 from tenure.score.rows import rechunk
 from tenure.score.scored import CONTACT, ID, has_range
 from tenure.source.engine import quote_identifier, quote_literal, read_parquet_sql
@@ -119,7 +120,7 @@ def write_contacts(
         columns = (*columns, "reasons")
         ranked_sql = (
             f"SELECT ranked.*, explained.reasons FROM ({ranked_sql}) AS ranked "
-            f"LEFT JOIN {read_parquet_sql([reasons])} AS explained USING ({quote_identifier(ID)}) "
+            f"LEFT JOIN {reasons_sql(reasons)} AS explained USING ({quote_identifier(ID)}) "
             "ORDER BY expected_profit DESC, customer_id"
         )
     pages = side_by_side(_page, enumerate(ahead(_tables(engine, ranked_sql))))

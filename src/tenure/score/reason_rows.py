@@ -1,20 +1,20 @@
 """Reasons in the project's relational database, beside the scores that they belong to.
 
-Enters: a run of scores that nobody reads yet, and its `reasons.parquet`. Leaves: a row per explained customer in
+Enters: a run of scores that nobody reads yet, and its `reasons.jsonl`. Leaves: a row per explained customer in
 `score_reasons`. Invariant: a run is published with all its reasons, never with some of them; a load that was killed
 begins again and finds nothing twice.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tenure.core.database import metadata
-from tenure.score.scored import ID
+from tenure.score.reasons import read_reasons
 
 __all__ = ["drop_reasons", "load_reasons", "score_reasons"]
 
@@ -33,13 +33,10 @@ score_reasons = sa.Table(
 def load_reasons(engine: Engine, run: int, path: Path) -> None:
     """Put the reasons of a run into the database, in small transactions; no file means no reasons."""
     drop_reasons(engine, run)
-    if not path.exists():
-        return
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_CHUNK_ROWS, columns=[ID, "reasons"]):
-            rows = [{"run": run, **row} for row in batch.to_pylist()]
-            with engine.begin() as connection:
-                connection.execute(sa.insert(score_reasons), rows)
+    reasons = read_reasons(path)
+    while rows := [{"run": run, "customer_id": one, "reasons": text} for one, text in islice(reasons, _CHUNK_ROWS)]:
+        with engine.begin() as connection:
+            connection.execute(sa.insert(score_reasons), rows)
 
 
 def drop_reasons(engine: Engine, run: int) -> None:

@@ -1,8 +1,10 @@
 """Reasons for the contacts at the top of a list.
 
-Enters: who stands at the top; the snapshot with their features; an `Explainer`. Leaves: `reasons.parquet`,
-a row per customer with the reasons as data and as a text for people. Invariant: the file depends on the customers and
-the version alone, not on how many are explained at a time; no more than a page of customers is in memory.
+Enters: who stands at the top; the snapshot with their features; an `Explainer`. Leaves: `reasons.jsonl`, a line per
+customer with the reasons as data and as a text for people. Invariant: the file depends on the customers and the version
+alone; no more than a page of customers is in memory.
+
+It is no Parquet, so that whoever reads all Parquet files of the folder reads scores and nothing else.
 
 Reasons cost many times what a score does, and nobody reads those of a million customers. So only the best contacts get
 them, as many as `[score] explain` says; the others can be explained one by one with `tenure explain`.
@@ -10,34 +12,23 @@ them, as many as `[score] explain` says; the others can be explained one by one 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tenure.core.files import atomic_path
 from tenure.score.explain import Explainer, Reason
 from tenure.score.scored import ID
-from tenure.source.engine import quote_identifier, read_parquet_sql
+from tenure.source.engine import quote_identifier, quote_path, read_parquet_sql
 
-__all__ = ["REASONS", "SCHEMA", "reasons_text", "write_reasons"]
+__all__ = ["REASONS", "read_reasons", "reasons_sql", "reasons_text", "write_reasons"]
 
-REASONS = "reasons.parquet"
+REASONS = "reasons.jsonl"
 _PAGE_ROWS = 1_000
-_REASON = pa.struct(
-    [
-        ("feature", pa.string()),
-        ("value", pa.string()),
-        ("usual", pa.float64()),
-        ("contribution", pa.float64()),
-        ("effect", pa.float64()),
-        ("text", pa.string()),
-    ]
-)
-SCHEMA = pa.schema([(ID, pa.string()), ("reasons", pa.string()), ("reason", pa.list_(_REASON))])
 
 
 def reasons_text(reasons: Sequence[Reason]) -> str:
@@ -78,12 +69,30 @@ def write_reasons(
     most : int
         Reasons per customer at most.
     """
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for table in _features(engine, snapshot, customer_ids, explainer.columns):
             found = explainer.raising(table, most)
-            rows = [[_plain(reason) for reason in reasons] for reasons in found]
-            columns = [pc.cast(table.column(ID), pa.string()), [reasons_text(reasons) for reasons in found], rows]
-            writer.write_table(pa.table(columns, schema=SCHEMA))
+            for customer_id, reasons in zip(table.column(ID).to_pylist(), found, strict=True):
+                line = {ID: customer_id, "reasons": reasons_text(reasons), "reason": [asdict(one) for one in reasons]}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_reasons(path: Path) -> Iterator[tuple[str, str]]:
+    """Customer and reasons as a text, for every customer who was explained; none where there is no file."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            found = json.loads(line)
+            yield found[ID], found["reasons"]
+
+
+def reasons_sql(path: Path) -> str:
+    """A table expression with the columns `customer_id` and `reasons`."""
+    return (
+        f"read_json({quote_path(path)}, format = 'newline_delimited', "
+        "columns = {customer_id: 'VARCHAR', reasons: 'VARCHAR'})"
+    )
 
 
 def _features(
@@ -97,15 +106,3 @@ def _features(
     ).to_arrow_reader(_PAGE_ROWS)
     for batch in rows:
         yield pa.Table.from_batches([batch])
-
-
-def _plain(reason: Reason) -> dict[str, str | float | None]:
-    value = None if reason.value is None else f"{reason.value}"
-    return {
-        "feature": reason.feature,
-        "value": value,
-        "usual": reason.usual,
-        "contribution": reason.contribution,
-        "effect": reason.effect,
-        "text": reason.text,
-    }

@@ -5,7 +5,7 @@ work folder belongs to exactly one identity, which says everything that the scor
 finished in it is what an undisturbed run would have written. The moment at which the run first began is kept there as
 well: a run that goes on does not date its scores anew.
 
-A finished folder holds `part-00000.parquet` and so on, `contacts.csv`, `reasons.parquet` where there are reasons,
+A finished folder holds `part-00000.parquet` and so on, `contacts.csv`, `reasons.jsonl` where there are reasons,
 `run.json` (the identity and when it began) and `manifest.json` (the summary, and size and SHA-256 of every other file).
 """
 
