@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tenure.model.fold import customer_folds
 from tenure.model.imbalance import ClassWeights
 from tenure.model.measure import row_log_loss
-from tenure.model.protocol import Column, Examples, Family, Flags, Model, sigmoid
+from tenure.model.protocol import Column, Examples, Family, Flags, Model, RowModel, sigmoid
 from tenure.model.ranking import rank
 
 __all__ = ["CHECKS", "check_family", "family_examples"]
@@ -94,6 +94,9 @@ def check_rows_stand_alone(make: Callable[[], Family]) -> None:
         bool((model.predict_margin(np.ascontiguousarray(matrix)) == together).all()),
         "predicts differently from a row-major matrix",
     )
+    if isinstance(model, RowModel):
+        quickly = [model.row_margin(row) for row in matrix[:20]]
+        _require(quickly == together[:20].tolist(), "predicts a row differently by its faster way for one row")
 
 
 def check_strange_rows(make: Callable[[], Family]) -> None:
