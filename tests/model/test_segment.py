@@ -83,9 +83,35 @@ def test_columns_that_tell_nobody_apart_are_left_out() -> None:
 
 
 def test_the_most_interesting_columns_of_either_kind_are_taken() -> None:
-    table = pa.table({f"t{n}": ["a", "b", "a"] for n in range(6)} | {f"n{n}": [1, 2, 3] for n in range(5)})
+    random = np.random.default_rng(0)
+    table = pa.table(
+        {f"t{n}": random.choice(["a", "b"], 200) for n in range(6)}
+        | {f"n{n}": random.normal(size=200) for n in range(5)}
+    )
     names = ["n4", "t5", "t0", "n1", "t2", "t1", "n0", "t3", "n2"]
     assert [g.column for g in find_groupings(table, names)] == ["t5", "t0", "t2", "t1", "n4", "n1", "n0"]
+
+
+def test_a_column_that_tells_the_same_is_passed_over() -> None:
+    visits = np.arange(300.0)
+    table = pa.table({"visits": visits, "visits_28d": visits + np.sin(visits), "spend": visits[::-1] % 97})
+    assert [g.column for g in find_groupings(table, ["visits", "visits_28d", "spend"])] == ["visits", "spend"]
+
+
+def test_borders_are_said_as_they_are_used() -> None:
+    random = np.random.default_rng(0)
+    table = pa.table({"days": random.exponential(9, 999), "spend": np.arange(999.0) * 5000})
+    days, spend = find_groupings(table, ["days", "spend"])
+    assert days.borders == tuple(float(f"{border:.3g}") for border in days.borders)
+    judged = Judged(np.zeros(999, bool), np.zeros(999, bool), np.full(999, 0.1), np.arange(999))
+    names = [segment.value for segment in judge_segments(judged, table, (days, spend))]
+    assert names[:3] == [
+        f"up to {days.borders[0]:g}", f"above {days.borders[0]:g}, up to {days.borders[1]:g}",
+        f"above {days.borders[1]:g}",
+    ]  # fmt: skip
+    assert names[3] == "up to 1,665,000"
+    rows = [segment.rows for segment in judge_segments(judged, table, (days,))]
+    assert rows[0] == (table["days"].to_numpy() <= days.borders[0]).sum()
 
 
 def test_small_segments_say_so_by_customers_and_not_by_rows() -> None:

@@ -28,6 +28,7 @@ __all__ = ["FEW", "MOST_VALUES", "Grouping", "Judged", "Segment", "find_grouping
 
 FEW = 30
 MOST_VALUES = 8
+ALIKE = 0.75
 _SURE = 1.959963984540054  # 95 %
 
 
@@ -110,7 +111,8 @@ def find_groupings(
     features : table
         Rows that are not judged, best those of the training block.
     columns : sequence of str
-        Which ones to look at, the most interesting first; what tells nobody apart is passed over.
+        Which ones to look at, the most interesting first; what tells nobody apart is passed over, and so is what tells
+        them apart as an earlier one does (the same part for more than `ALIKE` of the rows).
     texts, numbers : int
         How many of either kind to take.
 
@@ -123,9 +125,15 @@ def find_groupings(
     Grouping(column='visits', values=(), borders=(2.0, 3.0))
     """
     found = [grouping for name in columns if (grouping := _grouping(name, features[name])) is not None]
-    by_text = [grouping for grouping in found if grouping.values]
-    by_number = [grouping for grouping in found if grouping.borders]
-    return (*by_text[:texts], *by_number[:numbers])
+    kept: dict[Grouping, npt.NDArray[np.int64]] = {}
+    for grouping in found:
+        room = texts if grouping.values else numbers
+        if sum(bool(other.values) == bool(grouping.values) for other in kept) >= room:
+            continue
+        places = _places(features[grouping.column], grouping)[0]
+        if not any((places == others).mean() > ALIKE for others in kept.values()):
+            kept[grouping] = places
+    return (*(one for one in kept if one.values), *(one for one in kept if one.borders))
 
 
 def judge_segments(judged: Judged, features: pa.Table, groupings: Sequence[Grouping]) -> tuple[Segment, ...]:
@@ -182,7 +190,8 @@ def _grouping(name: str, column: pa.ChunkedArray) -> Grouping | None:
     known = known[~np.isnan(known)]
     if not len(known):
         return None
-    borders = np.unique(np.quantile(known, (1 / 3, 2 / 3), method="higher"))
+    thirds = np.quantile(known, (1 / 3, 2 / 3), method="higher").tolist()
+    borders = np.unique([third if third.is_integer() else float(f"{third:.3g}") for third in thirds])
     return Grouping(name, borders=tuple(borders.tolist())) if (known > borders[0]).any() else None
 
 
@@ -196,8 +205,9 @@ def _places(column: pa.ChunkedArray, grouping: Grouping) -> tuple[npt.NDArray[np
     numbers, borders = _numbers(column), grouping.borders
     places = np.searchsorted(np.array(borders), numbers, side="left")
     places[np.isnan(numbers)] = len(borders) + 1
-    first, last = f"up to {borders[0]:g}", f"above {borders[-1]:g}"
-    between = (f"above {low:g}, up to {high:g}" for low, high in pairwise(borders))
+    words = [f"{border:,.0f}" if border.is_integer() else f"{border:g}" for border in borders]
+    first, last = f"up to {words[0]}", f"above {words[-1]}"
+    between = (f"above {low}, up to {high}" for low, high in pairwise(words))
     return places, (first, *between, last, "missing")
 
 
