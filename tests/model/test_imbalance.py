@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenure.core.errors import ConfigError, InputError, MissingExtraError
+from tenure.core.errors import InputError, MissingExtraError
 from tenure.core.settings import ModelSettings
 from tenure.model import smote
 from tenure.model.calibrate import Calibration, choose_calibration, correct_prior
@@ -271,8 +271,25 @@ def test_probabilities_come_true_whatever_was_done_to_the_rows(family: str, meth
     ],
 )
 def test_a_number_without_its_method_is_refused(given_settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        find_rebalance(ModelSettings(**given_settings))
+    with pytest.raises(ValueError, match=words):
+        ModelSettings(**given_settings)
+
+
+def test_the_settings_name_the_method() -> None:
+    asked = {
+        "none": ({}, None), "weights": ({"churner_weight": 4.0}, ClassWeights(4.0)),
+        "undersample": ({}, Undersample(1.0)), "smote": ({"minority_ratio": 0.5}, Smote(0.5)),
+    }  # fmt: skip
+    assert set(asked) == set(IMBALANCE)
+    for method, (numbers, rebalance) in asked.items():
+        assert find_rebalance(ModelSettings.model_validate({"imbalance": method, **numbers})) == rebalance
+
+
+def test_smote_without_its_package_is_refused_before_anything_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenure.model.imbalance.is_installed", lambda _: False)
+    monkeypatch.setitem(sys.modules, "imblearn", None)
+    with pytest.raises(MissingExtraError, match=r"tenure\[imbalance\]"):
+        find_rebalance(ModelSettings(imbalance="smote"))
 
 
 @pytest.mark.parametrize(

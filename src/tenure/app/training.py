@@ -28,6 +28,7 @@ from tenure.model.catalogue import Version
 from tenure.model.contest import hold_contest
 from tenure.model.evaluate import Estimate, Judgement
 from tenure.model.families import find_family
+from tenure.model.imbalance import find_rebalance
 from tenure.model.importance import Importance, importances
 from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
@@ -128,6 +129,7 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     >>> result.version, result.alias, [judgement.name for judgement in result.scorecard][:3]
     ('v1', 'champion', ['logistic', 'recency', 'frequency'])
     """
+    find_rebalance(place.settings.model)  # a missing package is said before the long work
     with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
     require_clean(found.audit)
@@ -205,7 +207,7 @@ def _parts(found: Prepared, trained: Trained, budget_seconds: float) -> Parts:
     learned = found.frame.features.filter(pa.array(found.split.blocks(found.frame).train))
     usual = Usual.of(trained.encoder, learned)
     second = trained.fallback
-    standby = second and Standby(second.family, second.model, second.calibration, budget_seconds)
+    standby = None if second is None else Standby(second.family, second.model, second.calibration, budget_seconds)
     return Parts(trained.family, found.features, trained.encoder, trained.model, trained.calibration, usual, standby)
 
 

@@ -243,6 +243,19 @@ class ModelSettings(Section):
     seed: int = Field(0, ge=0, description="seed of everything random in training")
 
     @model_validator(mode="after")
+    def _numbers_of_the_method(self) -> Self:
+        if self.churner_weight is not None and self.imbalance != "weights":
+            raise ValueError(
+                f'churner_weight means nothing with imbalance = "{self.imbalance}": remove it, or set "weights"'
+            )
+        if self.minority_ratio is not None and self.imbalance not in {"undersample", "smote"}:
+            raise ValueError(
+                f'minority_ratio means nothing with imbalance = "{self.imbalance}": remove it, or set "undersample" or '
+                '"smote"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _possible_weights(self) -> Self:
         given = self.weights
         if given == "learned" or not given:

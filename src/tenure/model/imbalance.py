@@ -23,7 +23,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from tenure.core.errors import ConfigError
+from tenure.core.extras import is_installed, require
 from tenure.core.settings import ModelSettings
 from tenure.model.protocol import Examples, Flags, Matrix, Rebalance, Vector
 from tenure.model.smote import blend
@@ -168,34 +168,25 @@ def find_rebalance(settings: ModelSettings) -> Rebalance | None:
 
     Raises
     ------
-    ConfigError
-        A number was given that the method does not use.
+    MissingExtraError
+        SMOTE is asked for and imbalanced-learn is not installed.
 
     Examples
     --------
     >>> find_rebalance(ModelSettings(imbalance="undersample", minority_ratio=0.5))
     Undersample(ratio=0.5)
-    >>> find_rebalance(ModelSettings(imbalance="smote", churner_weight=3))
-    Traceback (most recent call last):
-    tenure.core.errors.ConfigError: [model] churner_weight means nothing with imbalance = "smote".
-    → Remove it, or set imbalance = "weights".
     """
-    method, weight, ratio = settings.imbalance, settings.churner_weight, settings.minority_ratio
-    if weight is not None and method != "weights":
-        raise ConfigError(
-            f'[model] churner_weight means nothing with imbalance = "{method}".',
-            hint='Remove it, or set imbalance = "weights".',
-        )
-    if ratio is not None and method not in {"undersample", "smote"}:
-        raise ConfigError(
-            f'[model] minority_ratio means nothing with imbalance = "{method}".',
-            hint='Remove it, or set imbalance = "undersample" or "smote".',
-        )
+    method, weight = settings.imbalance, settings.churner_weight
+    ratio = 1.0 if settings.minority_ratio is None else settings.minority_ratio
     if method == "weights":
         return ClassWeights("balanced" if weight is None else weight)
-    if method == "none":
-        return None
-    return (Undersample if method == "undersample" else Smote)(1.0 if ratio is None else ratio)
+    if method == "undersample":
+        return Undersample(ratio)
+    if method == "smote":
+        if not is_installed("imblearn"):
+            require("imblearn")
+        return Smote(ratio)
+    return None
 
 
 def imbalance_words(rebalance: Rebalance | None, label: Flags) -> str:
