@@ -12,7 +12,7 @@ import pytest
 
 from tenure.model.families import FAMILIES
 from tenure.model.family_logistic import LogisticFamily
-from tenure.model.protocol import Family, Matrix, Model, Vector, sigmoid
+from tenure.model.protocol import Contributions, Family, Matrix, Model, Vector, sigmoid
 from tenure.testing.family import CHECKS, check_family
 
 
@@ -48,6 +48,10 @@ class Broken:
             if self.flaw == "too little"
             else sigmoid(self.predict_margin(matrix))
         )
+
+    def contributions(self, matrix: Matrix) -> Contributions:
+        found = self.model.contributions(matrix)
+        return replace(found, base=found.base + 0.01) if self.flaw == "adds up wrongly" else found
 
     def save(self, folder: Path) -> tuple[str, ...]:
         names = self.model.save(folder)
@@ -87,6 +91,7 @@ class BrokenFamily(LogisticFamily):
         ("neighbours", "alone and among others"),
         ("too little", "unlike its margins"),
         ("unsafe", r"\.pkl"),
+        ("adds up wrongly", "adds up to another margin"),
         ("peeks", "it has seen them"),
     ],
 )

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,7 @@ def check_many_categories(make: Callable[[], Family]) -> None:
     idle = row_log_loss(label, np.full(rows, label.mean())).mean()
     _require(
         crossed.log_loss < 1.02 * idle,
-        f"has a log loss of {crossed.log_loss:.4f} where hundreds of shops tell little, the rate of all rows {idle:.4f}",
+        f"has a log loss of {crossed.log_loss:.4f} where hundreds of shops tell little, their rate {idle:.4f}",
     )
     model = make().fit(examples, crossed.choice, seed=0, threads=1)
     _require(bool(np.isfinite(model.predict_margin(matrix)).all()), "gives a margin that is not finite")
@@ -293,7 +294,9 @@ def _folds(examples: Examples) -> npt.NDArray[np.int64]:
     return customer_folds(examples.group, examples.label, folds=3, seed=0)
 
 
+@lru_cache(maxsize=8)
 def _trained(make: Callable[[], Family]) -> Model:
+    """One model for the checks that only look at it; it is immutable."""
     return _fit(make(), family_examples())
 
 
