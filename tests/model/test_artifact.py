@@ -141,6 +141,7 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         def __init__(self, model: Model) -> None:
             self.predict_margin = model.predict_margin
             self.predict_proba = model.predict_proba
+            self.contributions = model.contributions
 
         def save(self, folder: Path) -> tuple[str, ...]:
             (folder / "model.json").write_text("half")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
-from tenure.core import extras
 from tenure.core.config import settings_from
 from tenure.core.errors import ConfigError, MissingExtraError
 from tenure.core.settings import ModelSettings
@@ -73,7 +74,7 @@ def test_a_family_whose_package_is_missing_says_how_to_install_it(name: str, mon
     def missing(module: str) -> None:
         raise ImportError(f"No module named {module!r}")
 
-    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(MissingExtraError) as caught:
         settled_family(name, ModelSettings())
     assert caught.value.hint == f"Install it with: pip install 'tenure[{name}]'"

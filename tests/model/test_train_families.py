@@ -20,7 +20,7 @@ LATER = APART.blocks(FRAME).calibrate
 
 
 def trained(split: Split = SPLIT, **settings: object) -> Trained:
-    return train(FRAME, split, ModelSettings(**settings), threads=1)  # type: ignore[arg-type]
+    return train(FRAME, split, ModelSettings(**settings), threads=1)
 
 
 @pytest.mark.parametrize("split", [SPLIT, APART], ids=["cross-fitted", "calibration block"])
