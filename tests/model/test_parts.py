@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.core.errors import ArtifactError, InputError, NotFoundError
+from tenure.model.artifact import load_version
 from tenure.model.calibrate import Calibration
 from tenure.model.encode import Encoder
 from tenure.model.parts import Parts
-from tests.model.versions import CHOICES, FEATURES, parts, table
+from tests.model.versions import CHOICES, FEATURES, parts, table, write
 
 CALIBRATIONS = [
     Calibration(),
@@ -51,6 +53,13 @@ def test_every_row_of_a_table_has_its_own_probability(family: str) -> None:
     expected = made.predict(rows)
     assert [made.predict_row(row) for row in rows.to_pylist()] == expected.tolist()
     assert len(set(expected.tolist())) > 50
+
+
+def test_a_version_that_was_loaded_answers_for_one_customer(tmp_path: Path) -> None:
+    sha256 = write(tmp_path / "v1")
+    version = load_version(tmp_path / "v1", sha256)
+    rows = table(20, seed=4)
+    assert [version.predict_row(row) for row in rows.to_pylist()] == version.predict(rows).tolist()
 
 
 def test_what_is_missing_is_named() -> None:
