@@ -48,6 +48,31 @@ def test_an_override_of_the_wrong_kind(config: Path) -> None:
     refused("check", "-c", config, "--set", "value.contact_cost=-3", says=["value.contact_cost", "-3"])
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("model.imbalance=smoth", ["model.imbalance", "'none', 'weights', 'undersample' or 'smote'", "smoth"]),
+        ("model.churner_weight=3", ["churner_weight means nothing", '"none"', '"weights"']),
+        ("model.minority_ratio=1.5", ["model.minority_ratio", "less than or equal to 1", "1.5"]),
+        ("value.save_rate=1.5", ["save_rate must satisfy", "1.5"]),
+        ("value.incentive_cost=-1", ["value.incentive_cost", "greater than or equal to 0"]),
+        ("value.clv=-5", ["clv (-5.0) must exceed incentive_cost (0.0)"]),
+        ("value.capacity=-1", ["value.capacity", "greater than or equal to 0"]),
+    ],
+)
+def test_money_and_imbalance_that_make_no_sense(config: Path, given: str, says: list[str]) -> None:
+    refused("train", "-c", config, "--set", given, says=says)
+
+
+def test_a_customer_value_that_is_negative_or_nowhere(tmp_path: Path) -> None:
+    for worth, says in (("-20", ["'worth'", "1 of 60 values are below 0", "-20"]), ("", ["'worth'", "Did you mean"])):
+        table = customers(60)
+        values = [100.0] * 59 + [float(worth) if worth else 50.0]
+        config = write_project(tmp_path / f"p{worth}", TABLE, table_parquet=table.append_column("worth", [values]))
+        column = "worth" if worth else "wroth"
+        refused("train", "-c", config, "--set", f"value.clv={column}", says=says)
+
+
 def test_an_option_that_an_override_repeats(config: Path) -> None:
     says = ["model.seed", "given twice"]
     refused("train", "-c", config, "--seed", "1", "--set", "model.seed=2", says=says)
