@@ -135,3 +135,14 @@ def test_points_have_a_sign_and_two_digits() -> None:
     assert [points(effect) for effect in (0.996, 0.0996, 0.0994, -0.2)] == [
         "+100 points", "+10 points", "+9.9 points", "-20 points",
     ]  # fmt: skip
+
+
+def test_one_customer_is_explained_as_among_many() -> None:
+    table, _ = customers(60)
+    explainer = Explainer(parts())
+    ids = [str(row) for row in range(60)]
+    for row, one in enumerate(explainer.explain(table, ids)):
+        alone = explainer.explain(table.slice(row, 1), ids[row : row + 1])[0]
+        assert {reason.feature: reason.text for reason in alone.reasons} == {r.feature: r.text for r in one.reasons}
+        assert alone.probability == pytest.approx(one.probability, abs=1e-6)
+        assert alone.reasons[0].effect == pytest.approx(one.reasons[0].effect, abs=1e-6)

@@ -16,7 +16,7 @@ falls. With two features this is their Shapley value in probabilities, with more
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -151,9 +151,10 @@ class Explainer:
         NotFoundError, InputError
             As `Parts.predict`.
         """
-        found = self.parts.contributions(table)
+        cells = {name: table.column(name).to_pylist() for name in self.columns if name in table.column_names}
+        found = self._contributions(table, cells)
         effect = effects(found, self.parts.calibrated)
-        values = [[_value(one) for one in table.column(name).to_pylist()] for name in self.columns]
+        values = [[_value(one) for one in cells[name]] for name in self.columns]
         margin, ends = found.margin, self.parts.calibrated(np.concatenate([found.margin, found.base]))
         rows = range(len(customer_ids))
         return tuple(
@@ -167,6 +168,13 @@ class Explainer:
             )
             for row in rows
         )
+
+    def _contributions(self, table: pa.Table, cells: Mapping[str, Sequence[Any]]) -> Contributions:
+        """As `Parts.contributions`; one row is encoded as such, which takes a small part of the time."""
+        if table.num_rows != 1:
+            return self.parts.contributions(table)
+        row = self.parts.encoder.encode_row({name: column[0] for name, column in cells.items()})
+        return self.parts.model.contributions(row[None])
 
     def raising(self, table: pa.Table, most: int) -> list[tuple[Reason, ...]]:
         """What raises the probability of each row most, one reason of each topic; for lists that people read.
