@@ -28,12 +28,14 @@ def notes_of(found: Prepared, trained: Trained, settings: ModelSettings, money: 
     >>> rows = SimpleNamespace(label=np.arange(10) < 2)
     >>> split = SimpleNamespace(blocks=lambda frame: SimpleNamespace(train=np.ones(10, bool)))
     >>> found = SimpleNamespace(notes=(), frame=rows, split=split)
-    >>> trained = SimpleNamespace(encoder=SimpleNamespace(dropped=(), columns=()))
+    >>> trained = SimpleNamespace(notes=(), fallback=None, encoder=SimpleNamespace(dropped=(), columns=()))
     >>> notes_of(found, trained, ModelSettings(imbalance="weights"), Money(0.1, (), ValueSettings(capacity=0)))
     ('In learning, a churner counted as much as 4 stayers; probabilities are corrected for it (log odds -1.386).',
     'The capacity in [value] is 0, so nobody is contacted.')
     """
-    return (*found.notes, *_column_notes(trained), *_imbalance_notes(found, settings), *_money_notes(money))
+    models = (*trained.notes, *(trained.fallback.notes if trained.fallback else ()))
+    columns, imbalance = _column_notes(trained), _imbalance_notes(found, settings)
+    return (*found.notes, *models, *columns, *imbalance, *_money_notes(money))
 
 
 def _column_notes(trained: Trained) -> Iterator[str]:

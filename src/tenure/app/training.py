@@ -27,7 +27,7 @@ from tenure.model.artifact import Draft, write_version
 from tenure.model.catalogue import Version
 from tenure.model.contest import hold_contest
 from tenure.model.evaluate import Estimate, Judgement
-from tenure.model.families import find_family
+from tenure.model.families import find_family, wanted_families
 from tenure.model.imbalance import find_rebalance
 from tenure.model.importance import Importance, importances
 from tenure.model.manifest import Cutoffs
@@ -129,7 +129,8 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     >>> result.version, result.alias, [judgement.name for judgement in result.scorecard][:3]
     ('v1', 'champion', ['logistic', 'recency', 'frequency'])
     """
-    find_rebalance(place.settings.model)  # a missing package is said before the long work
+    wanted_families(place.settings.model)  # what cannot be trained is said before the long work
+    find_rebalance(place.settings.model)
     with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
     require_clean(found.audit)

@@ -35,6 +35,7 @@ __all__ = [
     "installed_families",
     "require_family",
     "settled_family",
+    "wanted_families",
 ]
 
 AUTO = "auto"
@@ -172,7 +173,7 @@ def installed_families(names: Iterable[str] = _SINGLE) -> tuple[str, ...]:
 
 
 def candidates(settings: ModelSettings) -> tuple[str, ...]:
-    """The families that `family = "auto"` compares: the members that are named, else all that are installed.
+    """The families that are asked for: one, or what `"auto"` compares: the named members, else all that are installed.
 
     Raises
     ------
@@ -184,10 +185,32 @@ def candidates(settings: ModelSettings) -> tuple[str, ...]:
     >>> candidates(ModelSettings(family="auto", members=("logistic", "forest")))
     ('logistic', 'forest')
     """
+    if settings.family != AUTO:
+        return (settings.family,)
     if not settings.members:
         return installed_families()
     _check_members(AUTO, settings.members)
     return settings.members
+
+
+def wanted_families(settings: ModelSettings) -> tuple[Family, ...]:
+    """The families that a training trains: those that are asked for, then the fallback where it is another one.
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+        As `settled_family`, or the fallback is to be chosen automatically.
+
+    Examples
+    --------
+    >>> [family.name for family in wanted_families(ModelSettings(family="forest"))]
+    ['forest', 'logistic']
+    """
+    fallback = settings.fallback
+    if fallback == AUTO:
+        raise ConfigError(f"The fallback cannot be {AUTO!r}.", hint="Name a family in [model] fallback, or omit it.")
+    names = dict.fromkeys((*candidates(settings), fallback) if fallback else candidates(settings))
+    return tuple(settled_family(name, settings) for name in names)
 
 
 def _check_members(name: str, members: Sequence[str]) -> None:

@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tenure.core.errors import ConfigError, HistoryError
+from tenure.core.errors import HistoryError
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import ModelSettings
 from tenure.model.calibrate import Calibration, choose_calibration, correct_prior
 from tenure.model.encode import Encoder
 from tenure.model.evaluate import check_both_kinds
-from tenure.model.families import AUTO, candidates, settled_family
+from tenure.model.families import candidates, settled_family, wanted_families
 from tenure.model.family_ensemble import EnsembleFamily, EnsembleModel
 from tenure.model.fold import customer_folds
 from tenure.model.frame import Frame
@@ -173,15 +173,10 @@ def train(
     >>> trained.predict(pa.table({"visits": [0, 19]})).round().tolist()
     [1.0, 0.0]
     """
-    fallback = settings.fallback
-    if fallback == AUTO:
-        raise ConfigError(f"The fallback cannot be {AUTO!r}.", hint="Name a family in [model] fallback, or omit it.")
-    asked = candidates(settings) if settings.family == AUTO else (settings.family,)
-    names = dict.fromkeys((*asked, fallback) if fallback else asked)
-    families = [settled_family(name, settings) for name in names]
+    families, fallback = wanted_families(settings), settings.fallback
     ready = _prepare(frame, split, settings)
     trained = {family.name: _train_family(family, ready, settings, threads, progress) for family in families}
-    best = _lowest([trained[name] for name in asked])
+    best = _lowest([trained[name] for name in candidates(settings)])
     return replace(best, fallback=trained[fallback]) if fallback and fallback != best.family else best
 
 
@@ -214,8 +209,7 @@ def learn(frame: Frame, settings: ModelSettings, *, threads: int | None = None, 
     [1.0, 0.0]
     """
     ready = _encode(frame, settings, least=2)
-    asked = candidates(settings) if settings.family == AUTO else (settings.family,)
-    families = [settled_family(name, settings) for name in asked]
+    families = [settled_family(name, settings) for name in candidates(settings)]
     return _lowest([_train_family(family, ready, settings, threads, progress) for family in families])
 
 
