@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tenure.app.compare import compare_models, latest_comparison
+from tenure.app.compare import _champion, compare_models, latest_comparison
 from tenure.app.place import Place
 from tenure.app.project import Project
 from tenure.app.training import train_version
@@ -57,13 +57,15 @@ def test_the_next_version_shows_the_comparison_of_its_data(place: Place) -> None
 
 
 def test_the_champions_recipe_is_what_the_others_have_to_beat(place: Place) -> None:
-    settings = place.settings.model_copy(update={"model": ModelSettings(family="logistic", imbalance="undersample")})
+    model = ModelSettings(family="logistic", imbalance="undersample", minority_ratio=0.5)
+    settings = place.settings.model_copy(update={"model": model})
     train_version(Place(settings, place.root))
     before = place.registry().aliases()
     compared = compare_models(place, ["logistic"])
     assert compared.comparison.champion == "logistic + undersample"
     assert compared.champion_is == "the family and method of v1, learned from the same rows"
     assert [entry.name for entry in compared.comparison.entries] == ["logistic + undersample", "logistic"]
+    assert _champion(place)[0].minority_ratio == 0.5
     assert place.registry().aliases() == before
     assert len(place.registry().versions()) == 1
 

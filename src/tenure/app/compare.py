@@ -17,9 +17,11 @@ from tenure.advise.quality import Stakes
 from tenure.app.frames import Prepared, prepare
 from tenure.app.money import customer_values
 from tenure.app.place import Place
+from tenure.core.config import settings_from
 from tenure.core.errors import ConfigError, did_you_mean
 from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
+from tenure.core.settings import ModelSettings
 from tenure.core.time import format_instant
 from tenure.features.audit import require_clean
 from tenure.model.document import build, canonical, parse, plain
@@ -32,6 +34,7 @@ __all__ = ["CompareResult", "compare_models", "latest_comparison"]
 
 CHAMPION = "champion"
 FOLDER = "comparisons"
+_RECIPE = ("imbalance", "churner_weight", "minority_ratio", "members", "weights", "parameters")
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,15 @@ def compare_models(
         found = prepare(place, engine, progress)
     require_clean(found.audit)
     settings = place.settings
-    champion, champion_is = _champion(place)
+    model, champion_is = _champion(place)
     test = found.frame.take(found.split.blocks(found.frame).test)
     stakes = Stakes(
         test.customer_id, test.cutoff, test.label, customer_values(test.features, settings.value), settings.value
     )
-    candidates = plan_candidates(families, imbalances, champion)
+    candidates = plan_candidates(families, imbalances, Candidate(model.family, model.imbalance))
     place.workspace.mkdir(parents=True, exist_ok=True)
     comparison = compare(
-        found.frame, found.split, stakes, candidates, settings.model,
+        found.frame, found.split, stakes, candidates, model,
         threads=settings.runtime.threads, folder=place.workspace, progress=progress,
     )  # fmt: skip
     return _kept(place, found, comparison, champion_is)
@@ -134,16 +137,19 @@ def _known(families: Sequence[str], imbalances: Sequence[str]) -> tuple[tuple[st
     return tuple(families) or installed_families(), tuple(imbalances) or (IMBALANCE[0],)
 
 
-def _champion(place: Place) -> tuple[Candidate, str]:
-    """What the others have to beat: the registered champion's family and method, learned anew from the same rows."""
-    registry = place.registry()
+def _champion(place: Place) -> tuple[ModelSettings, str]:
+    """What the others have to beat: the registered champion's recipe, learned anew from the same rows."""
+    registry, model = place.registry(), place.settings.model
     if CHAMPION not in registry.aliases():
-        model = place.settings.model
-        return Candidate(model.family, model.imbalance), "the family and method of the settings"
+        return model, "the family and method of the settings"
     version = registry.resolve(CHAMPION)
     manifest = Manifest.from_json((version.folder / MANIFEST).read_bytes())
-    imbalance = str((manifest.settings.get("model") or {}).get("imbalance", IMBALANCE[0]))
-    return Candidate(version.family, imbalance), f"the family and method of {version.name}, learned from the same rows"
+    kept = manifest.settings.get("model") or {}
+    recipe = {key: kept[key] for key in _RECIPE if key in kept}
+    table = {"path": "rows", "label": "label", "positive": True}
+    given = model.model_dump() | {"parameters": {}} | recipe | {"family": version.family}
+    learned = settings_from({"table": table, "model": given}, source=f"the settings of {version.name}").model
+    return learned, f"the family and method of {version.name}, learned from the same rows"
 
 
 def _kept(place: Place, found: Prepared, comparison: Comparison, champion_is: str) -> CompareResult:
