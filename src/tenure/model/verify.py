@@ -21,13 +21,13 @@ from pathlib import Path
 from tenure.core.errors import StateError
 from tenure.model.document import refused
 from tenure.model.golden import TOLERANCE
-from tenure.model.manifest import CALIBRATION, ENCODER, EVALUATION, GOLDEN, MANIFEST, Manifest
+from tenure.model.manifest import CALIBRATION, ENCODER, EVALUATION, GOLDEN, MANIFEST, USUAL, Manifest
 from tenure.model.sandbox import Limits, rehearse
 from tenure.model.seal import check_names, copy_sealed, read_plain_file
 
 __all__ = ["dependencies", "read_manifest", "require_golden", "verified", "verify"]
 
-_NEEDED = {ENCODER, CALIBRATION, EVALUATION, GOLDEN}
+_NEEDED = {ENCODER, CALIBRATION, USUAL, EVALUATION, GOLDEN}
 _MANIFEST_BYTES = 16 << 20
 _DISTRIBUTIONS = (
     "tenure", "catboost", "lightgbm", "numpy", "pyarrow", "scikit-learn", "torch", "xgboost", "xgboost-cpu",
