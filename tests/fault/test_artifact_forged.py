@@ -207,6 +207,7 @@ def test_random_damage_to_a_model_with_a_forged_manifest_never_ends_this_process
         ("encoder.json", b"{}", "encoder.json has no columns, dropped"),
         ("encoder.json", b'{"columns": [], "dropped": []}', "v1 cannot be used"),
         ("calibration.json", b'{"method": "evil"}', "calibration.json"),
+        ("usual.json", b'{"columns": "evil"}', "usual.json: columns"),
         ("evaluation.json", b'{"scorecard": [{}]}', "evaluation.json: scorecard[0] has no"),
         (GOLDEN, b"PAR1 no parquet", "ArrowInvalid: Could not open Parquet input source 'golden.parquet'"),
     ],
@@ -239,8 +240,11 @@ def test_parts_of_another_version_are_refused(version: Path, pristine: Path) -> 
 @pytest.mark.parametrize(
     ("family", "reason"),
     [
-        ("catboost", "The model family 'catboost' is foreign. Did you mean 'xgboost'?"),
-        ("zzz", "The model family 'zzz' is foreign. Known: logistic, xgboost."),
+        ("xgbost", "The model family 'xgbost' is foreign. Did you mean 'xgboost'?"),
+        (
+            "zzz",
+            "The model family 'zzz' is foreign. Known: catboost, chain, ensemble, forest, lightgbm, logistic, neural",
+        ),
         ("logistic", "v1 cannot be used"),
     ],
 )

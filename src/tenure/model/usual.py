@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from tenure.model.document import build, plain
+from tenure.model.document import build, plain, refused
 from tenure.model.encode import Encoder
 from tenure.model.protocol import Matrix
 
@@ -93,6 +93,9 @@ class Usual:
             The document is something else.
         """
         usual: Self = build(cls, document, "usual.json")
+        for column in usual.columns:
+            if len(column.quartiles) not in {0, 3}:
+                raise refused(f"usual.json: {column.name} has {len(column.quartiles)} quartiles.", column=column.name)
         return usual
 
 

@@ -98,7 +98,8 @@ class Phrases:
             return None
         if value is None:
             return column.missing
-        return column.shares[categories.index(str(value))] if column.shares and value in categories else None
+        place = categories.index(str(value)) if value in categories else len(column.shares)
+        return column.shares[place] if place < len(column.shares) else None
 
 
 def _event(feature: Feature, value: Value) -> str:
