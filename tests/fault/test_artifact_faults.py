@@ -181,7 +181,24 @@ def reseal(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 @pytest.mark.usefixtures("never_parsed")
 @pytest.mark.parametrize(
-    "name", ["../secret.json", "/etc/hostname", "a/b", "..", ".", "", "a\0b", "a\\b", ".hidden", "x" * 200, "é", "a\n"]
+    "name",
+    [
+        "../secret.json",
+        "/etc/hostname",
+        "a/../b",
+        "a//b",
+        "a/",
+        "a/b/c/d/e",
+        "..",
+        ".",
+        "",
+        "a\0b",
+        "a\\b",
+        ".hidden",
+        "x" * 200,
+        "é",
+        "a\n",
+    ],
 )
 def test_a_name_that_leads_elsewhere_is_refused(version: Path, name: str) -> None:
     (version.parent / "secret.json").write_text("{}")

@@ -13,7 +13,7 @@ import pytest
 from tenure.model.artifact import Draft, load_version, write_version
 from tenure.model.calibrate import Calibration
 from tenure.model.encode import Encoder
-from tenure.model.families import FAMILIES, find_family
+from tenure.model.families import FAMILIES, NEEDS, find_family
 from tenure.model.fold import customer_folds
 from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
@@ -46,6 +46,8 @@ def test_a_version_of_every_family_proves_itself(family: str, tmp_path: Path) ->
     checksum = write(tmp_path / "v1", family)
     version = load_version(tmp_path / "v1", checksum)
     assert (version.predict(table()) == parts(family).predict(table())).all()
+    made_with = {"catboost", "lightgbm", "torch"} & set(version.manifest.dependencies)
+    assert made_with == set(NEEDS.get(family, ()))
     answer = version.answer(table())
     assert answer.by in {family, "xgboost"}  # a chain's first member answers for it
     np.testing.assert_allclose(answer.value, version.predict(table()), rtol=1e-12)

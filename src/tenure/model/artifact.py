@@ -33,6 +33,7 @@ from tenure.core.files import atomic_folder
 from tenure.core.time import Clock
 from tenure.features.declare import FeatureSet
 from tenure.model.evaluate import Judgement
+from tenure.model.families import NEEDS
 from tenure.model.manifest import EVALUATION, MANIFEST, REPORT, Cutoffs, Manifest
 from tenure.model.parts import Parts, read_parts, reproduce, write_parts
 from tenure.model.protocol import Vector
@@ -40,6 +41,7 @@ from tenure.model.relay import Answer
 from tenure.model.sandbox import Limits
 from tenure.model.scorecard import read_scorecard, write_scorecard
 from tenure.model.seal import measure
+from tenure.model.standby import families_of
 from tenure.model.verify import dependencies, require_golden, verified
 
 __all__ = ["Draft", "LoadedVersion", "load_version", "without_passwords", "write_version"]
@@ -231,9 +233,16 @@ def _manifest(folder: Path, draft: Draft, created_at: datetime) -> Manifest:
         cutoffs=draft.cutoffs,
         threshold=None if draft.threshold is None else min(float(draft.threshold), sys.float_info.max),
         metrics=draft.scorecard[0].metrics if draft.scorecard else {},
-        dependencies=dependencies(),
+        dependencies=_dependencies(draft.parts),
         settings=without_passwords(draft.settings),
     )
+
+
+def _dependencies(parts: Parts) -> dict[str, str]:
+    """What this version depends on: packages that only other families need say nothing about it."""
+    held = families_of(parts.family, parts.model, parts.standby)
+    others = {package for family, packages in NEEDS.items() if family not in held for package in packages}
+    return {name: version for name, version in dependencies().items() if name not in others}
 
 
 def load_version(folder: Path, manifest_sha256: str | None = None, limits: Limits | None = None) -> LoadedVersion:

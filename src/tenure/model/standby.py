@@ -27,6 +27,7 @@ from tenure.model.calibrate import Calibration
 from tenure.model.document import build, canonical, parse, plain, refused
 from tenure.model.families import FAMILIES
 from tenure.model.family_chain import ChainModel
+from tenure.model.family_ensemble import EnsembleModel
 from tenure.model.golden import largest_difference
 from tenure.model.manifest import CALIBRATION
 from tenure.model.protocol import Matrix, Model, Vector, sigmoid
@@ -34,6 +35,7 @@ from tenure.model.relay import Member, Relay
 
 __all__ = [
     "Standby",
+    "families_of",
     "find_members",
     "load_family",
     "members_difference",
@@ -139,6 +141,24 @@ def find_members(family: str, model: Model, calibration: Calibration, standby: S
     if standby is not None and standby.family not in {member.name for member in own}:
         found.append(Member(standby.family, _calibrated(standby.model.predict_margin, standby.calibration)))
     return tuple(found)
+
+
+def families_of(family: str, model: Model, standby: Standby | None) -> set[str]:
+    """Every family whose model a version holds, members included.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> model = SimpleNamespace(predict_margin=len)
+    >>> sorted(families_of("xgboost", model, Standby("logistic", model, Calibration(), 0.05)))
+    ['logistic', 'xgboost']
+    """
+    found = {family}
+    if isinstance(model, ChainModel):
+        found |= {link.name for link in model.links}
+    if isinstance(model, EnsembleModel):
+        found |= set(model.names)
+    return found if standby is None else found | families_of(standby.family, standby.model, None)
 
 
 def relay_of(members: Sequence[Member], model: Model, standby: Standby | None) -> Relay:
