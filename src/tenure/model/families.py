@@ -198,8 +198,10 @@ def wanted_families(settings: ModelSettings) -> tuple[Family, ...]:
 
     Raises
     ------
-    ConfigError, MissingExtraError
+    ConfigError
         As `settled_family`, or the fallback is to be chosen automatically.
+    MissingExtraError
+        As `settled_family`.
 
     Examples
     --------
