@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tenure.app.check import CheckResult, check
-from tenure.app.explain import Explanation, explain_customer, shap_of
 from tenure.app.compare import CompareResult, compare_models
+from tenure.app.explain import Explanation, explain_customer, shap_of
 from tenure.app.features import write_features
 from tenure.app.place import Place
 from tenure.app.scoring import load, score
