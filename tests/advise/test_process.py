@@ -43,6 +43,14 @@ def stakes_of(rows: Frame, split: Split) -> Stakes:
     return Stakes(test.customer_id, test.cutoff, test.label, np.full(test.rows, 600.0), ValueSettings())
 
 
+def test_what_training_notes_comes_back(tmp_path: Path) -> None:
+    rows = frame(300)
+    model = ModelSettings(family="auto", members=("logistic", "forest"), fallback=None)
+    trial = Workshop.open(tmp_path, rows, split_table(rows), threads=1).run(Candidate("auto"), model)
+    assert isinstance(trial, Trial)
+    assert [note.partition(" families ")[0] for note in trial.notes] == ["Of 2"]
+
+
 def test_a_trial_is_what_training_here_would_give(tmp_path: Path) -> None:
     rows = frame()
     split = split_table(rows, seed=3)

@@ -199,7 +199,13 @@ def _trial(candidate: Candidate, place: Path) -> Trial:
     probability, uncorrected = (predictions[name].to_numpy() for name in ("probability", "uncorrected"))
     if not predictions.num_rows:
         raise InputError("The test block has no rows.", hint="Check [churn] test.")
-    costs = Costs(**found["costs"])
     return Trial(
-        candidate, probability, uncorrected, costs, found["explanation"], found["calibration"], found["choice"]
+        candidate=candidate,
+        probability=probability,
+        uncorrected=uncorrected,
+        costs=Costs(**found["costs"]),
+        explanation=found["explanation"],
+        calibration=found["calibration"],
+        choice=found["choice"],
+        notes=tuple(found["notes"]),
     )
