@@ -115,8 +115,6 @@ class CatBoostFamily:
     """
 
     name: ClassVar[str] = "catboost"
-    splits_on_categories: ClassVar[bool] = True
-    gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
     settings: CatBoostSettings = CatBoostSettings()
 

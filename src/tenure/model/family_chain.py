@@ -134,8 +134,6 @@ class ChainFamily:
     """
 
     name: ClassVar[str] = "chain"
-    splits_on_categories: ClassVar[bool] = True
-    gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "Shapley values of the first member"
     find: Callable[[str], Family]
     members: tuple[str, ...] = ("xgboost", "logistic")

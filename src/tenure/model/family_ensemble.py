@@ -114,8 +114,6 @@ class EnsembleFamily:
     """
 
     name: ClassVar[str] = "ensemble"
-    splits_on_categories: ClassVar[bool] = True
-    gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "weighted sum of the members' Shapley values"
     find: Callable[[str], Family]
     members: tuple[str, ...] = ("xgboost", "logistic")

@@ -155,8 +155,6 @@ class ForestFamily:
     """
 
     name: ClassVar[str] = "forest"
-    splits_on_categories: ClassVar[bool] = True
-    gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
     settings: ForestSettings = ForestSettings()
 

@@ -122,8 +122,6 @@ class LightGBMFamily:
     """
 
     name: ClassVar[str] = "lightgbm"
-    splits_on_categories: ClassVar[bool] = True
-    gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
     settings: LightGBMSettings = LightGBMSettings()
 

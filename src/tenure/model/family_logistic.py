@@ -160,8 +160,6 @@ class LogisticFamily:
     """
 
     name: ClassVar[str] = "logistic"
-    splits_on_categories: ClassVar[bool] = False
-    gives_coefficients: ClassVar[bool] = True
     explanation: ClassVar[Explanation] = "exact Shapley values (coefficients)"
     settings: LogisticSettings = LogisticSettings()
 

@@ -98,8 +98,6 @@ class NeuralFamily:
     """
 
     name: ClassVar[str] = "neural"
-    splits_on_categories: ClassVar[bool] = True
-    gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "sampled Shapley values (background rows)"
     settings: NeuralSettings = field(default_factory=NeuralSettings)
 

@@ -172,8 +172,6 @@ class XGBoostFamily:
     """
 
     name: ClassVar[str] = "xgboost"
-    splits_on_categories: ClassVar[bool] = True
-    gives_coefficients: ClassVar[bool] = False
     explanation: ClassVar[Explanation] = "exact Shapley values (tree paths)"
     space: ClassVar[Mapping[str, Span]] = {
         "max_depth": Span(1, 10, is_whole=True),

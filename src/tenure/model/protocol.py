@@ -244,10 +244,6 @@ class Family(Protocol):
     """A way to learn, with its settings. Its registry name is the key it has in `FAMILIES`."""
 
     name: ClassVar[str]
-    splits_on_categories: ClassVar[bool]
-    """Whether codes are used as categories directly; otherwise the family expands them itself."""
-    gives_coefficients: ClassVar[bool]
-    """Whether the model has a coefficient per column that explains it."""
     explanation: ClassVar[Explanation]
     """How its models find their contributions."""
 
