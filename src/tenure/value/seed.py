@@ -51,7 +51,7 @@ def seed_value(label: Flags, contacted: Flags, clv: npt.ArrayLike, value: ValueS
     >>> seed_value(label, contacted, 600, ValueSettings(contact_cost=10, save_rate=0.3))
     -440.0
     """
-    return float(_scores(label, contacted[None, :], clv, value)[0])
+    return float(np.where(contacted, *_amounts(label, clv, value)).sum())
 
 
 def seed_threshold(
@@ -93,16 +93,19 @@ def seed_threshold(
     """
     if not grid:
         raise InputError("The grid holds no threshold to try.", hint="Give at least one, or leave it out.")
-    contacted = probability[None, :] >= np.asarray(grid)[:, None]
-    return float(grid[int(np.argmax(_scores(label, contacted, clv, value)))])
+    if_contacted, if_not = _amounts(label, clv, value)
+    order = np.argsort(-probability, kind="stable")
+    gained = np.append(0.0, np.cumsum((if_contacted - if_not)[order]))
+    contacted = np.searchsorted(-probability[order], -np.asarray(grid), side="right")  # so many reach each threshold
+    return float(grid[int(np.argmax(gained[contacted]))])
 
 
-def _scores(label: Flags, contacted: Flags, clv: npt.ArrayLike, value: ValueSettings) -> Vector:
-    """One score per row of `contacted`."""
+def _amounts(label: Flags, clv: npt.ArrayLike, value: ValueSettings) -> tuple[Vector, Vector]:
+    """What each row counts if it is contacted, and if it is not."""
     given = np.broadcast_to(np.asarray(clv, dtype=np.float64), label.shape)
     known = ~np.isnan(given)
     worth = check_amounts("A customer value", np.where(known, given, 0.0))
     rate, cost = sum(value.save_rates) / 2, value.contact_cost
     if_contacted = np.where(known, np.where(label, worth * rate, 0.0) - cost, 0.0)
     if_not = np.where(known & label, -worth, 0.0)
-    return np.asarray(contacted @ (if_contacted - if_not) + if_not.sum(), dtype=np.float64)
+    return if_contacted, if_not
