@@ -118,6 +118,13 @@ def test_a_customers_rows_are_held_out_together() -> None:
     assert len(scores) == 3
 
 
+def test_copies_of_a_row_are_held_out_together() -> None:
+    frame, left = shop()
+    frame = frame.assign(plan=frame["plan"].astype("category"), spent=np.arange(300.0))
+    model = logistic().fit(pd.concat([frame, frame.head(50)]), np.append(left, left[:50]))
+    assert (model.trained_.rows, model.trained_.customers) == (350, 300)
+
+
 def test_what_was_never_seen_is_no_error() -> None:
     frame, left = shop()
     model = logistic().fit(frame, left)

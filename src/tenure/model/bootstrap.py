@@ -39,6 +39,8 @@ def customer_codes(customer_id: pa.Array | npt.ArrayLike) -> tuple[npt.NDArray[n
     ([0, 1, 0], 2)
     """
     column = customer_id if isinstance(customer_id, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(customer_id))
+    if pa.types.is_dictionary(column.type):  # it stays as it is when encoded, and its missing values have no code
+        column = column.cast(column.type.value_type)
     encoded = column.dictionary_encode(null_encoding="encode")
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()

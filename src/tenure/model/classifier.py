@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from tenure.core.config import settings_from
 from tenure.core.settings import ModelSettings
 from tenure.model.columns import read_columns, read_target
-from tenure.model.frame import Frame
+from tenure.model.frame import Frame, equal_rows
 from tenure.model.protocol import Vector
 from tenure.model.train import Trained, learn
 
@@ -110,7 +110,8 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Two classes; the second in sorted order is leaving.
         groups : array of shape (rows,), optional
             The customer behind each row, where one has several: all rows of a customer are then held out together when
-            something is chosen or calibrated. Default: every row is a customer.
+            something is chosen or calibrated. Default: rows that are equal in every column are one customer, as in a
+            `[table]` without `id`.
 
         Raises
         ------
@@ -120,9 +121,9 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         table = read_columns(self, X, reset=True)
         self.classes_, label = read_target(self._required(y), table.num_rows)
-        customers = np.arange(table.num_rows) if groups is None else np.asarray(groups)
+        customers = _copies_together(table) if groups is None else pa.array(np.asarray(groups))
         check_consistent_length(table, customers)
-        frame = Frame.of(pa.array(customers), label, table)
+        frame = Frame.of(customers, label, table)
         self.columns_ = tuple(table.column_names)
         self.trained_ = learn(frame, self._settings(), threads=_threads(self.n_jobs))
         return self
@@ -171,6 +172,11 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model |= {"calibrate": self.calibrate, "imbalance": self.imbalance}
         table = {"path": "X", "label": "y", "positive": True}
         return settings_from({"table": table, "model": model}, source="ChurnClassifier").model
+
+
+def _copies_together(table: pa.Table) -> pa.Array:
+    """Ids by equality in every column that a model may use; lists and the like are dropped later anyway."""
+    return equal_rows(table.select([field.name for field in table.schema if not pa.types.is_nested(field.type)]))
 
 
 def _threads(jobs: int | None) -> int | None:
