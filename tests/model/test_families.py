@@ -89,6 +89,8 @@ def test_auto_compares_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert candidates(ModelSettings(family="auto", members=("forest", "neural"))) == ("forest", "neural")
     with pytest.raises(ConfigError, match="'auto' needs two or more different members"):
         candidates(ModelSettings(family="auto", members=("forest",)))
+    with pytest.raises(ConfigError, match="parameters mean nothing with family = 'auto'"):
+        candidates(ModelSettings(family="auto", parameters={"max_depth": 3}))
 
 
 def test_every_family_can_be_a_member_but_those_that_have_members() -> None:

@@ -178,7 +178,7 @@ def candidates(settings: ModelSettings) -> tuple[str, ...]:
     Raises
     ------
     ConfigError
-        Fewer than two are named, or one of them twice.
+        Fewer than two are named, one of them twice, or parameters are set, which belong to one family.
 
     Examples
     --------
@@ -187,6 +187,12 @@ def candidates(settings: ModelSettings) -> tuple[str, ...]:
     """
     if settings.family != AUTO:
         return (settings.family,)
+    if settings.parameters:
+        raise ConfigError(
+            f"[model] parameters mean nothing with family = {AUTO!r}: every family has others.",
+            hint="Name the family that they belong to, or remove them.",
+            parameters=sorted(settings.parameters),
+        )
     if not settings.members:
         return installed_families()
     _check_members(AUTO, settings.members)
