@@ -132,6 +132,8 @@ def test_parameters_that_do_better_are_taken(tmp_path: Path, monkeypatch: pytest
 def test_a_family_that_chooses_by_itself_has_nothing_to_tune(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'logistic' has nothing to tune"):
         search(tmp_path, 2, family="logistic")
+    with pytest.raises(ConfigError, match="'auto' has nothing to tune: it is to be chosen itself"):
+        search(tmp_path, 2, family="auto")
 
 
 def test_without_optuna_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

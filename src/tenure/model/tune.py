@@ -35,7 +35,7 @@ from tenure.core.settings import ModelSettings
 from tenure.model.calibrate import correct_prior
 from tenure.model.document import canonical
 from tenure.model.encode import Encoder
-from tenure.model.families import settled_family
+from tenure.model.families import AUTO, settled_family
 from tenure.model.fold import customer_folds
 from tenure.model.forward import How, forward_folds
 from tenure.model.frame import Frame
@@ -45,7 +45,7 @@ from tenure.model.protocol import Examples, Flags, Matrix, Vector
 from tenure.model.space import Tunable
 from tenure.model.split import Split
 
-__all__ = ["Tuning", "tune"]
+__all__ = ["Tuning", "require_tunable", "tune"]
 
 INNER_FOLDS = 3
 STARTUP = 10
@@ -101,6 +101,33 @@ class Tuning:
         return f"{found} To keep them, write in [model]: parameters = {{ {shown} }}."
 
 
+def require_tunable(settings: ModelSettings) -> Tunable:
+    """Give the family that a search would be about; ask before the long work.
+
+    Raises
+    ------
+    ConfigError
+        The family has nothing to tune, or is to be chosen itself.
+    MissingExtraError
+        Optuna or the family's own package is not installed.
+
+    Examples
+    --------
+    >>> require_tunable(ModelSettings(family="auto"))
+    Traceback (most recent call last):
+    tenure.core.errors.ConfigError: The family 'auto' has nothing to tune: it is to be chosen itself.
+    → Tune "xgboost", or train without --tune.
+    """
+    require("optuna")
+    chosen = settings.family != AUTO
+    family: object = settled_family(settings.family, settings) if chosen else None
+    if not isinstance(family, Tunable):
+        why = "it chooses what it needs by itself" if chosen else "it is to be chosen itself"
+        raise ConfigError(f"The family {settings.family!r} has nothing to tune: {why}.",
+                          hint='Tune "xgboost", or train without --tune.', family=settings.family)  # fmt: skip
+    return family
+
+
 @dataclass(frozen=True, eq=False)
 class _Fold:
     """One fold, encoded."""
@@ -144,7 +171,7 @@ def tune(
     Raises
     ------
     ConfigError
-        The family has nothing to tune.
+        The family has nothing to tune, or is to be chosen itself.
     MissingExtraError
         Optuna is not installed.
     InputError
@@ -161,11 +188,7 @@ def tune(
     tenure.core.errors.ConfigError: The family 'logistic' has nothing to tune: it chooses what it needs by itself.
     → Tune "xgboost", or train without --tune.
     """
-    optuna = require("optuna")
-    family = settled_family(settings.family, settings)
-    if not isinstance(family, Tunable):
-        raise ConfigError(f"The family {settings.family!r} has nothing to tune: it chooses what it needs by itself.",
-                          hint='Tune "xgboost", or train without --tune.', family=settings.family)  # fmt: skip
+    optuna, family = require("optuna"), require_tunable(settings)
     training = frame.take(split.blocks(frame).train)
     found = forward_folds(training, split, seed=settings.seed)
     folds = [_encoded(training, fold.learn, fold.judge, settings) for fold in found.folds]
