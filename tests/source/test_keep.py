@@ -5,10 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tenure.core.errors import ContractError
 from tenure.source.history import History
+from tenure.source.keep import content_fingerprint
 from tenure.source.sources import open_source
 from tests.source.project import document, logins, only_report, take_in, take_in_events, write_csv
 
@@ -51,6 +53,13 @@ def test_a_changed_file_is_read_again_and_the_old_table_removed(tmp_path: Path, 
     assert [path.name for path in (tmp_path / ".tenure/events/login").iterdir()] == [
         second.history.events["login"].paths[0].parent.name
     ]
+
+
+def test_columns_that_change_their_names_are_other_content() -> None:
+    with duckdb.connect() as engine:
+        asked = ("SELECT 1 AS calls, 2 AS visits", "SELECT 1 AS visits, 2 AS calls", "SELECT 1 AS calls, 2 AS visits")
+        one, other, again = (content_fingerprint(engine, query) for query in asked)
+    assert one == again != other
 
 
 def test_a_file_of_the_same_length_written_later_is_read_again(tmp_path: Path, opened: list[str]) -> None:

@@ -73,7 +73,7 @@ def fingerprint_of(*parts: Any) -> str:
 
 
 def content_fingerprint(engine: duckdb.DuckDBPyConnection, query_sql: str) -> str:
-    """A fingerprint of a query's rows, whatever their order.
+    """A fingerprint of a query's columns and rows, whatever the order of the rows.
 
     Examples
     --------
@@ -85,7 +85,10 @@ def content_fingerprint(engine: duckdb.DuckDBPyConnection, query_sql: str) -> st
     rows, total = engine.execute(
         f"SELECT count(*), coalesce(sum(CAST(hash(content) AS HUGEINT)), 0) FROM ({query_sql}) AS content"
     ).fetchone() or (0, 0)
-    return fingerprint_of("content", rows, str(total))
+    columns = [
+        described[:2] for described in engine.execute(f"DESCRIBE {query_sql}").fetchall()
+    ]  # hashes know no names
+    return fingerprint_of("content", columns, rows, str(total))
 
 
 def read_kept(folder: Path, fingerprint: str, latest: datetime) -> Kept | None:
