@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shap
 
 import tenure as front
 from tenure.cli.explain import _bar
-from tenure.core.errors import NotFoundError
+from tenure.core.errors import InputError, NotFoundError
 from tenure.score.run import ScoreSummary
 from tenure.testing.shop import write_shop
 from tests.cli.world import tenure
@@ -107,6 +108,22 @@ def test_without_names_everybody_is_explained_up_to_a_thousand(project: front.Pr
 def test_nobody_is_explained_under_an_unknown_name(project: front.Project) -> None:
     with pytest.raises(NotFoundError, match="'nobody' is not among the 103 at risk"):
         project.explain([CUSTOMER, "nobody"])
+
+
+def test_a_table_without_a_column_of_the_model_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"id": [f"c{n}" for n in range(400)], "visits": [n % 20 for n in range(400)]})
+    settings = {
+        "table": {"path": "t", "id": "id", "label": "left", "positive": True},
+        "model": {"family": "logistic", "fallback": None},
+        "audit": {"allow": ["visits"]},
+    }
+    labelled = table.append_column("left", pa.array([n % 20 < 6 for n in range(400)]))
+    front.Project.of(settings, tmp_path, tables={"t": labelled}).train()
+    lacking = front.Project.of(settings, tmp_path, tables={"t": table.rename_columns(["id", "calls"])})
+    with pytest.raises(NotFoundError, match="no column 'visits', which v1 was trained on"):
+        lacking.reasons("c1")
+    with pytest.raises(InputError, match="No customer is named"):
+        front.Project.of(settings, tmp_path, tables={"t": table}).explain([])
 
 
 def test_bars_of_a_waterfall_meet() -> None:

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from tenure.app.place import Place
 from tenure.app.scoring import load, rows_of
-from tenure.core.errors import NotFoundError, did_you_mean
+from tenure.core.errors import InputError, NotFoundError, did_you_mean
 from tenure.core.progress import Progress, silent
 from tenure.core.time import format_instant
+from tenure.model.artifact import LoadedVersion
 from tenure.model.families import find_family
 from tenure.model.protocol import Explanation as Kind
 from tenure.score.explain import Explained, Explainer
@@ -79,7 +80,7 @@ def explain_customer(
     Raises
     ------
     NotFoundError
-        Nobody at risk has this id, or there is no such version.
+        Nobody at risk has this id, there is no such version, or the table lacks a column that it was trained on.
     ConfigError, HistoryError
         As `tenure.app.scoring.score`.
 
@@ -98,7 +99,7 @@ def explain_customer(
     loaded = load(place, version)
     explainer = Explainer(loaded.parts)
     with place.alone(progress):
-        rows, cutoff = rows_of(place, loaded, as_of, progress)
+        rows, cutoff = _rows(place, loaded, explainer, as_of, progress)
         features = _find(rows, [customer_id], explainer, cutoff)
     found = explainer.explain(features, [customer_id])[0]
     return Explanation(loaded.name, cutoff, find_family(loaded.manifest.family).explanation, found)
@@ -125,19 +126,34 @@ def shap_of(
     ------
     MissingExtraError
         The extra `shap` is not installed.
+    InputError
+        The sequence of customers is empty.
     NotFoundError, ConfigError, HistoryError
         As `explain_customer`.
     """
     loaded = load(place, version)
     explainer = Explainer(loaded.parts)
     with place.alone(progress):
-        rows, cutoff = rows_of(place, loaded, as_of, progress)
+        rows, cutoff = _rows(place, loaded, explainer, as_of, progress)
         table = _sample(rows, explainer) if customer_ids is None else _find(rows, customer_ids, explainer, cutoff)
     return to_shap(loaded.parts, table)
 
 
+def _rows(
+    place: Place, loaded: LoadedVersion, explainer: Explainer, as_of: datetime | None, progress: Progress
+) -> tuple[Snapshot, datetime]:
+    """The rows that `tenure score` would score, with every column that the version explains."""
+    rows, cutoff = rows_of(place, loaded, as_of, progress)
+    rows.require(explainer.columns, f"{loaded.name} was trained on")
+    return rows, cutoff
+
+
 def _find(rows: Snapshot, customer_ids: Sequence[str], explainer: Explainer, cutoff: datetime) -> pa.Table:
     """The features of customers, in the order asked for."""
+    if not customer_ids:
+        raise InputError(
+            "No customer is named.", hint="Name at least one, or leave them out to explain a sample of all."
+        )
     table = rows.pick(_ID, customer_ids, (_ID, *explainer.columns))
     place = {customer_id: number for number, customer_id in enumerate(table.column(_ID).to_pylist())}
     for customer_id in customer_ids:
