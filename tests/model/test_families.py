@@ -55,6 +55,7 @@ def test_members_that_cannot_be_are_refused(name: str, members: tuple[str, ...],
         ([1.2, -0.2], "must be above 0, not -0.2: leave a member out instead"),
         ([1, 0], "must be above 0, not 0"),
         ([float("nan"), 1], "finite"),
+        ([1e308, 1e308], "only their ratio counts"),
         ("even", "learned"),
     ],
 )

@@ -1,7 +1,7 @@
 """What every reader of a training must know, as sentences.
 
 Enters: prepared rows, what training made of them, the money. Leaves: sentences for the terminal and the report.
-Invariant: whatever was left out, folded together, evened out or not counted is said, with its number.
+Invariant: whatever was left out, folded together, evened out, not counted or not used is said.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 from tenure.app.frames import Prepared
 from tenure.core.settings import ModelSettings
+from tenure.model.families import AUTO
+from tenure.model.family_chain import ChainFamily
+from tenure.model.family_ensemble import EnsembleFamily
 from tenure.model.imbalance import find_rebalance, imbalance_words
 from tenure.model.train import Trained
 from tenure.report.inputs import Money
@@ -32,10 +35,14 @@ def notes_of(found: Prepared, trained: Trained, settings: ModelSettings, money: 
     >>> notes_of(found, trained, ModelSettings(imbalance="weights"), Money(0.1, (), ValueSettings(capacity=0)))
     ('In learning, a churner counted as much as 4 stayers; probabilities are corrected for it (log odds -1.386).',
     'The capacity in [value] is 0, so nobody is contacted.')
+    >>> settings = ModelSettings(members=("forest", "logistic"), weights=(0.5, 0.5))
+    >>> notes_of(found, trained, settings, Money(0.1, (), ValueSettings()))
+    ('[model] weights played no part: only an ensemble has them.',
+    '[model] members played no part: only an ensemble, a chain and auto have them.')
     """
     models = (*trained.notes, *(trained.fallback.notes if trained.fallback else ()))
     columns, imbalance = _column_notes(trained), _imbalance_notes(found, settings)
-    return (*found.notes, *models, *columns, *imbalance, *_money_notes(money))
+    return (*found.notes, *models, *columns, *imbalance, *_unused_notes(settings), *_money_notes(money))
 
 
 def _column_notes(trained: Trained) -> Iterator[str]:
@@ -52,6 +59,15 @@ def _imbalance_notes(found: Prepared, settings: ModelSettings) -> Iterator[str]:
     words = imbalance_words(find_rebalance(settings), found.frame.label[train])
     if words:
         yield words
+
+
+def _unused_notes(settings: ModelSettings) -> Iterator[str]:
+    """Settings that wait for another family; a comparison may need them, so they are no error."""
+    trained = {settings.family, settings.fallback}
+    if settings.weights and EnsembleFamily.name not in trained:
+        yield "[model] weights played no part: only an ensemble has them."
+    if settings.members and not trained & {EnsembleFamily.name, ChainFamily.name, AUTO}:
+        yield "[model] members played no part: only an ensemble, a chain and auto have them."
 
 
 def _money_notes(money: Money) -> Iterator[str]:

@@ -265,6 +265,8 @@ class ModelSettings(Section):
             raise ValueError(f"weights gives {len(given)} numbers for {members} members: give one for each")
         if min(given) <= 0:
             raise ValueError(f"weights must be above 0, not {min(given):g}: leave a member out instead")
+        if sum(given) == float("inf"):
+            raise ValueError("weights add up to more than a number can hold: only their ratio counts")
         return self
 
 
