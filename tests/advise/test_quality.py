@@ -107,6 +107,15 @@ def test_equal_candidates_differ_by_nothing_at_all() -> None:
     assert (both.value, both.low, both.high) == (0.0, 0.0, 0.0)
 
 
+def test_draws_of_one_kind_of_customer_leave_intervals_defined() -> None:
+    drawn = np.random.default_rng(0).normal(0, 0.01, (200, 2, 1))
+    whole, gaps = (
+        Draws(("a", "b"), ("roc_auc",), np.zeros((2, 1)), some, np.zeros((2, 1), np.bool_))
+        for some in (drawn, np.concatenate([drawn, np.full((5, 2, 1), np.nan)]))
+    )
+    assert whole.together([("a", "b")], "roc_auc") == gaps.together([("a", "b")], "roc_auc")
+
+
 def test_simultaneous_intervals_hold_as_often_as_they_say() -> None:
     """Of many tables of six equal candidates, about one in twenty shows a difference that is none."""
     random = np.random.default_rng(1)

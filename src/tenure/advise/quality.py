@@ -179,9 +179,10 @@ class Draws:
         """Differences of several pairs whose intervals all hold at once with 95 %."""
         gaps = [self._gap(name, other, metric) for name, other in pairs]
         points, samples = np.array([gap[0] for gap in gaps]), np.stack([gap[1] for gap in gaps], axis=1)
-        spread = np.nanstd(samples, axis=0)
+        samples = samples[~np.isnan(samples).any(axis=1)]  # a draw may hold one kind of customer only
+        spread = samples.std(axis=0)
         distance = np.abs(samples - points) / np.where(spread > 0, spread, np.inf)
-        factor = float(np.quantile(np.nanmax(distance, axis=1), _CONFIDENCE))
+        factor = float(np.quantile(distance.max(axis=1), _CONFIDENCE))
         return tuple(
             Estimate(point, point - factor * wide, point + factor * wide)
             for point, wide in zip(points.tolist(), spread.tolist(), strict=True)
