@@ -42,15 +42,16 @@ def score_text(summary: ScoreSummary) -> str:
         f"[bold]{tally.customers:,} customers[/] scored as of {format_instant(summary.as_of)} with {summary.version}"
         f"{again}: {tally.expected_churners:,.0f} are expected to leave.\n"
         f"[bold]{contacts.contacts:,} contacts[/] pay, worth {contacts.profit_expected:,.0f} "
-        f"({contacts.profit_low:,.0f} to {contacts.profit_high:,.0f}) in incremental profit; "
-        f"{_explained(summary)} their reasons.\n"
+        f"({contacts.profit_low:,.0f} to {contacts.profit_high:,.0f}) in incremental profit{_explained(summary)}.\n"
         f"Scores: {escape(str(summary.folder))}\nContact list: {escape(str(summary.contact_list))}"
     )
 
 
 def _explained(summary: ScoreSummary) -> str:
-    """How many of the contacts have reasons, as a subject with its verb."""
+    """How many of the contacts have reasons, as the end of a sentence."""
     contacts = summary.contacts
+    if not contacts.contacts:
+        return ""
     if contacts.explained == contacts.contacts:
-        return "all have"
-    return f"the best {contacts.explained:,} have" if contacts.explained else "none has"
+        return "; all have their reasons"
+    return f"; the best {contacts.explained:,} have their reasons" if contacts.explained else "; none has reasons"
