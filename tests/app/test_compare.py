@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tenure.app.compare import _champion, compare_models, latest_comparison
+from tenure.app.compare import _champion, compare_models
 from tenure.app.place import Place
 from tenure.app.project import Project
 from tenure.app.training import train_version
@@ -38,7 +38,7 @@ def test_a_candidate_is_judged_as_a_version_would_be(place: Place) -> None:
 
 
 def test_the_page_and_the_document_say_the_same(place: Place) -> None:
-    compared = compare_models(place, ["logistic"], ["weights"])
+    compared = compare_models(place, "logistic", "weights")
     document = json.loads(compared.document.read_text())
     entries = document["comparison"]["entries"]
     assert [entry["name"] for entry in entries] == ["logistic", "logistic + weights"]
@@ -50,10 +50,16 @@ def test_the_page_and_the_document_say_the_same(place: Place) -> None:
 
 def test_the_next_version_shows_the_comparison_of_its_data(place: Place) -> None:
     compared = compare_models(place, ["logistic"])
-    prepared = json.loads(compared.document.read_text())["fingerprint"]
-    assert latest_comparison(place, prepared) == compared.comparison
-    assert latest_comparison(place, "other data") is None
     assert compared.conclusion in train_version(place).report.read_text()
+
+
+def test_a_comparison_with_other_money_is_not_shown_and_a_damaged_one_is_said(place: Place) -> None:
+    compared = compare_models(place, ["logistic"])
+    other = place.settings.model_copy(update={"value": place.settings.value.model_copy(update={"clv": 900.0})})
+    compared.document.with_name("9999.json").write_text('{"basis": ')
+    trained = train_version(Place(other, place.root))
+    assert compared.conclusion not in trained.report.read_text()
+    assert any(note.startswith("The comparison in 9999.json cannot be read") for note in trained.notes)
 
 
 def test_the_champions_recipe_is_what_the_others_have_to_beat(place: Place) -> None:

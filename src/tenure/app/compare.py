@@ -18,13 +18,13 @@ from tenure.app.frames import Prepared, prepare
 from tenure.app.money import customer_values
 from tenure.app.place import Place
 from tenure.core.config import settings_from
-from tenure.core.errors import ConfigError, did_you_mean
+from tenure.core.errors import ArtifactError, ConfigError, did_you_mean
 from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import ModelSettings
 from tenure.core.time import format_instant
 from tenure.features.audit import require_clean
-from tenure.model.document import build, canonical, parse, plain
+from tenure.model.document import build, canonical, digest, parse, plain
 from tenure.model.families import AUTO, find_family, installed_families, require_family
 from tenure.model.imbalance import IMBALANCE
 from tenure.model.manifest import MANIFEST, Manifest
@@ -123,6 +123,8 @@ def compare_models(
 
 def _known(families: Sequence[str], imbalances: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names that were asked for, or the usual ones; what cannot be done is said before the long work."""
+    families = [families] if isinstance(families, str) else families
+    imbalances = [imbalances] if isinstance(imbalances, str) else imbalances
     for name in families:
         if name != AUTO:
             find_family(name)
@@ -174,7 +176,7 @@ def _kept(place: Place, found: Prepared, comparison: Comparison, champion_is: st
     result = CompareResult(
         comparison, comparison.conclusion, champion_is, folder / f"{name}.html", folder / f"{name}.json", given.notes
     )
-    document = {"fingerprint": found.fingerprint, "champion_is": champion_is, "comparison": plain(comparison)}
+    document = {"basis": _basis(place, found), "champion_is": champion_is, "comparison": plain(comparison)}
     with atomic_path(result.document) as path:
         path.write_bytes(canonical(document))
     with atomic_path(result.report) as path:
@@ -182,24 +184,35 @@ def _kept(place: Place, found: Prepared, comparison: Comparison, champion_is: st
     return result
 
 
-def latest_comparison(place: Place, fingerprint: str) -> Comparison | None:
-    """The latest comparison of this very data; None where there is none.
+def _basis(place: Place, found: Prepared) -> str:
+    """Digest of what a comparison rests on: the data, what leaving means, features, blocks and money."""
+    churn, value = place.settings.churn, place.settings.value
+    return digest({
+        "data": found.fingerprint,
+        "churn": churn.model_dump(mode="json") if churn else None,
+        "features": list(found.features.names),
+        "split": repr(found.split),
+        "value": value.model_dump(mode="json"),
+    })  # fmt: skip
+
+
+def latest_comparison(place: Place, found: Prepared) -> tuple[Comparison | None, tuple[str, ...]]:
+    """The latest comparison on these very rows with this very money, and notes on files that could not be read.
 
     Parameters
     ----------
     place : Place
         The project.
-    fingerprint : str
-        Of the data.
-
-    Raises
-    ------
-    ArtifactError
-        The file of the comparison is damaged.
+    found : Prepared
+        What is about to be trained on.
     """
+    basis = _basis(place, found)
+    notes: list[str] = []
     for path in sorted((place.workspace / FOLDER).glob("*.json"), reverse=True):
-        document = parse(path.read_bytes(), path.name)
-        if document.get("fingerprint") == fingerprint:
-            comparison: Comparison = build(Comparison, document.get("comparison"), path.name)
-            return comparison
-    return None
+        try:
+            document = parse(path.read_bytes(), path.name)
+            if document.get("basis") == basis:
+                return build(Comparison, document.get("comparison"), path.name), tuple(notes)
+        except ArtifactError as error:
+            notes.append(f"The comparison in {path.name} cannot be read and is not shown: {error.message}")
+    return None, tuple(notes)

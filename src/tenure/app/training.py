@@ -135,6 +135,8 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
         found = prepare(place, engine, progress)
     require_clean(found.audit)
     require_values(found.frame.features, place.settings.value)  # said before the long work
+    compared, unread = latest_comparison(place, found)
+    found = replace(found, notes=(*found.notes, *unread))
     tuning = _tune(place, found, progress)
     if tuning is not None:
         place, found = place.with_parameters(tuning.parameters), replace(found, notes=(*found.notes, tuning.sentence))
@@ -143,7 +145,7 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     judged = _judge(place, found, trained, progress)
     registry = place.registry()
     name = registry.reserve()
-    report = render(_report_input(place, name, found, trained, judged))
+    report = render(replace(_report_input(place, name, found, trained, judged), comparison=compared))
     sha256 = write_version(registry.folder / name, _draft(place, found, trained, judged, report), place.clock)
     version = registry.register(name, sha256)
     alias = CHALLENGER if CHAMPION in registry.aliases() else CHAMPION
@@ -241,7 +243,6 @@ def _report_input(place: Place, name: str, found: Prepared, trained: Trained, ju
         notes=judged.notes,
         stages=judged.stages,
         segments=judged.segments,
-        comparison=latest_comparison(place, found.fingerprint),
     )
 
 
