@@ -48,6 +48,7 @@ def test_an_environment_variable_finds_a_section_in_other_case(tmp_path: Path) -
         ({"churn": {**EVENTS["churn"], "active": {"withn": "2d"}}}, "Did you mean 'within'?"),
         ({"events": {"order": {"path": "o.csv", "custommer": "c"}}}, "Did you mean 'customer'?"),
         ({"churn": {"inactivity": ["ordr"], "horizon": "28d"}}, "names 'ordr'"),
+        ({"model": {"seed": 2**32}}, "model.seed: Input should be less than 4294967296"),
         ({"churn": {"inactivity": ["order"], "event": "order", "horizon": "28d"}}, "exactly one of"),
         ({"churn": {"inactivity": ["order"], "horizon": "0d"}}, "not longer than nothing"),
         ({"churn": {"inactivity": ["order"], "horizon": "month"}}, "is not a duration"),

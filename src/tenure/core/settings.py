@@ -240,7 +240,7 @@ class ModelSettings(Section):
         {}, description="parameters of the family that differ from its defaults, as tuning finds them"
     )
     tune: int = Field(0, ge=0, description="trials of a search for better parameters before training; 0: none")
-    seed: int = Field(0, ge=0, description="seed of everything random in training")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything random in training")
 
     @model_validator(mode="after")
     def _numbers_of_the_method(self) -> Self:
