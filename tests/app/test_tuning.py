@@ -46,6 +46,12 @@ def test_a_search_comes_before_the_training_and_is_told(shop: Path) -> None:
     assert list((shop / ".tenure" / "tuning").glob("xgboost-*.log"))
 
 
+def test_what_cannot_be_tuned_is_said_before_the_long_work(shop: Path) -> None:
+    with pytest.raises(ConfigError, match="'auto' has nothing to tune"):
+        trained(shop, tune=2, family="auto", parameters={})
+    assert not (shop / ".tenure").exists()
+
+
 def test_without_tune_nothing_is_searched(shop: Path) -> None:
     result = trained(shop)
     assert result.tuning is None

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from tenure.app.frames import Prepared
 from tenure.core.settings import ModelSettings
 from tenure.model.families import AUTO
-from tenure.model.family_chain import ChainFamily
-from tenure.model.family_ensemble import EnsembleFamily
 from tenure.model.imbalance import find_rebalance, imbalance_words
 from tenure.model.train import Trained
 from tenure.report.inputs import Money
 
 __all__ = ["notes_of"]
+
+_WEIGHTED = "ensemble"
+_OF_MEMBERS = frozenset({_WEIGHTED, "chain", AUTO})
+
+_ENSEMBLE = "ensemble"
 
 
 def notes_of(found: Prepared, trained: Trained, settings: ModelSettings, money: Money) -> tuple[str, ...]:
@@ -64,9 +67,9 @@ def _imbalance_notes(found: Prepared, settings: ModelSettings) -> Iterator[str]:
 def _unused_notes(settings: ModelSettings) -> Iterator[str]:
     """Settings that wait for another family; a comparison may need them, so they are no error."""
     trained = {settings.family, settings.fallback}
-    if settings.weights and EnsembleFamily.name not in trained:
+    if settings.weights and _ENSEMBLE not in trained:
         yield "[model] weights played no part: only an ensemble has them."
-    if settings.members and not trained & {EnsembleFamily.name, ChainFamily.name, AUTO}:
+    if settings.members and not trained & {_ENSEMBLE, "chain", AUTO}:
         yield "[model] members played no part: only an ensemble, a chain and auto have them."
 
 

@@ -37,7 +37,7 @@ from tenure.model.segment import Segment
 from tenure.model.stages import judge_stages
 from tenure.model.standby import Standby
 from tenure.model.train import Trained, train
-from tenure.model.tune import Tuning, tune
+from tenure.model.tune import Tuning, require_tunable, tune
 from tenure.model.usual import Usual
 from tenure.report.inputs import Campaign, Histogram, Money, ReportInput
 from tenure.report.page import render
@@ -131,6 +131,8 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     """
     wanted_families(place.settings.model)  # what cannot be trained is said before the long work
     find_rebalance(place.settings.model)
+    if place.settings.model.tune:
+        require_tunable(place.settings.model)
     with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
     require_clean(found.audit)
