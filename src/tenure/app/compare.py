@@ -15,7 +15,7 @@ from tenure.advise.candidate import Candidate, plan_candidates
 from tenure.advise.compare import Comparison, compare
 from tenure.advise.quality import Stakes
 from tenure.app.frames import Prepared, prepare
-from tenure.app.money import customer_values
+from tenure.app.money import customer_values, require_values
 from tenure.app.place import Place
 from tenure.core.config import settings_from
 from tenure.core.errors import ArtifactError, ConfigError, did_you_mean
@@ -107,6 +107,7 @@ def compare_models(
         found = prepare(place, engine, progress)
     require_clean(found.audit)
     settings = place.settings
+    require_values(found.frame.features, settings.value)
     model, champion_is = _champion(place)
     test = found.frame.take(found.split.blocks(found.frame).test)
     stakes = Stakes(
