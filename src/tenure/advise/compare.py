@@ -164,13 +164,15 @@ def compare(
     settings = [candidate_settings(candidate, model) for candidate in candidates]
     with tempfile.TemporaryDirectory(dir=folder, prefix="compare-") as name:
         workshop = Workshop.open(Path(name), frame, split, threads)
-        tried = [workshop.run(*pair, progress) for pair in zip(candidates, settings, strict=True)]
-    if isinstance(tried[0], Failure):
-        raise InputError(
-            f"The champion {tried[0].name} could not be trained: {tried[0].reason}",
-            hint="Correct that, or name another champion with `[model] family` and `imbalance`.",
-            candidate=tried[0].name,
-        )
+        champion = workshop.run(candidates[0], settings[0], progress)
+        if isinstance(champion, Failure):  # without it the others would be trained for nothing
+            raise InputError(
+                f"The champion {champion.name} could not be trained: {champion.reason}",
+                hint="Correct that, or name another champion with `[model] family` and `imbalance`.",
+                candidate=champion.name,
+            )
+        others = zip(candidates[1:], settings[1:], strict=True)
+        tried = [champion, *(workshop.run(*pair, progress) for pair in others)]
     trials = {trial.candidate: trial for trial in tried if isinstance(trial, Trial)}
     failed = tuple(failure for failure in tried if isinstance(failure, Failure))
     return _judge(trials, failed, stakes, model.seed, progress)
