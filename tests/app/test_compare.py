@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tenure.app.project import Project
 from tenure.app.training import train_version
 from tenure.core.errors import AuditError, ConfigError, MissingExtraError
 from tenure.core.settings import ModelSettings
-from tenure.model import families
+from tenure.model import families, imbalance
 from tenure.model.evaluate import Estimate
 from tenure.testing.shop import write_shop
 from tests.cli.world import customers
@@ -96,6 +97,16 @@ def test_a_family_whose_package_is_missing_is_refused_by_name_and_left_out_other
     with pytest.raises(MissingExtraError, match="no_such_package"):
         compare_models(place, ["logistic", "forest"])
     assert [entry.name for entry in compare_models(place).comparison.entries] == ["logistic"]
+
+
+def test_a_method_whose_package_is_missing_is_refused_before_any_work(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imbalance, "is_installed", lambda _: False)
+    monkeypatch.setitem(sys.modules, "imblearn", None)
+    with pytest.raises(MissingExtraError, match="imblearn"):
+        compare_models(place, ["logistic"], ["smote"])
+    assert not place.workspace.exists()
 
 
 def table_project(folder: Path, table: pa.Table) -> Project:

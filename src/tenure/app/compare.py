@@ -26,7 +26,7 @@ from tenure.core.time import format_instant
 from tenure.features.audit import require_clean
 from tenure.model.document import build, canonical, digest, parse, plain
 from tenure.model.families import AUTO, find_family, installed_families, require_family
-from tenure.model.imbalance import IMBALANCE
+from tenure.model.imbalance import IMBALANCE, find_rebalance
 from tenure.model.manifest import MANIFEST, Manifest
 from tenure.report.comparison import ComparisonInput, render_comparison
 
@@ -87,7 +87,7 @@ def compare_models(
     ConfigError
         There is no such family or method.
     MissingExtraError
-        A family was asked for by name, and a package that it needs is not installed.
+        A family or a method was asked for by name, and a package that it needs is not installed.
     InputError
         The sources, the history or the settings do not allow it.
     AuditError
@@ -137,6 +137,7 @@ def _known(families: Sequence[str], imbalances: Sequence[str]) -> tuple[tuple[st
                 hint="Name one that [model] imbalance knows.",
                 imbalance=name,
             )
+        find_rebalance(ModelSettings.model_validate({"imbalance": name}))  # a missing package
     return tuple(families) or installed_families(), tuple(imbalances) or (IMBALANCE[0],)
 
 
