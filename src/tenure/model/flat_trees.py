@@ -61,7 +61,7 @@ class FlatTrees:
     >>> rows = xgb.QuantileDMatrix(matrix, np.arange(200) > 150)
     >>> booster = xgb.train({"objective": "binary:logistic", "max_depth": 3, "nthread": 1}, rows, 5)
     >>> trees = flatten(booster)
-    >>> trees.margin(matrix[3]) == booster.inplace_predict(matrix[3:4], predict_type="margin")[0]
+    >>> bool(trees.margin(matrix[3]) == booster.inplace_predict(matrix[3:4], predict_type="margin")[0])
     True
     """
 

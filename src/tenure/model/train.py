@@ -231,8 +231,8 @@ def _folds(label: Flags, group: npt.NDArray[np.int64]) -> int:
 
 def _prepare(frame: Frame, split: Split, settings: ModelSettings) -> _Ready:
     blocks = split.blocks(frame)
-    check_both_kinds(frame.label[blocks.test], "the test block")
     ready = _encode(frame.take(blocks.train), settings, least=LEAST)
+    check_both_kinds(frame.label[blocks.test], "the test block")
     if not blocks.calibrate.any():
         return ready
     later = frame.take(blocks.calibrate)
