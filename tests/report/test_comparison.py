@@ -39,7 +39,8 @@ def test_every_candidate_has_a_line_and_every_quality_an_interval() -> None:
     for line in view.lines:
         assert all(cell.value and cell.interval for cell in line.quality)
         assert all(bool(cell.value) != line.is_champion for cell in line.ahead)
-        assert len(line.quality) + len(line.ahead) + len(line.costs) + 1 == len(view.columns)
+        assert len(line.quality) + len(line.ahead) == len(view.columns)
+        assert len(line.costs) + 1 == len(view.cost_columns)
 
 
 def test_charts_show_the_rivals_around_the_champion() -> None:

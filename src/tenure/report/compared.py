@@ -84,9 +84,13 @@ class ComparisonView:
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:
-        """Heading and hint of each column after the name."""
-        ahead = ((heading, "of the champion") for heading in _AHEAD.values())
-        return (*_QUALITY.values(), *ahead, *_COSTS, ("Explanation", "how reasons are found"))
+        """Heading and hint of each column of quality after the name."""
+        return (*_QUALITY.values(), *((heading, "of the champion") for heading in _AHEAD.values()))
+
+    @property
+    def cost_columns(self) -> tuple[tuple[str, str], ...]:
+        """Heading and hint of each column of costs after the name."""
+        return (*_COSTS, ("Explanation", "how reasons are found"))
 
     @property
     def lines(self) -> tuple[Line, ...]:
