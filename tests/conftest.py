@@ -16,8 +16,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import Engine
 
-# A deadline would be a timing asserted in a test. `make soak` asks for the second profile.
+# A deadline would be a timing asserted in a test. Developers search with fresh luck at every run, and `make soak` at
+# length; continuous integration tries the same examples for the same code, so that a red run is about the change.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.register_profile("soak", deadline=None, max_examples=2_000, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -23,11 +24,12 @@ costs = st.floats(0, 1e4)
 
 @given(probabilities, amounts, rates, costs, costs)
 @example(0.5, 0.0, 0.0, 5e-324, 1.0)
+@example(0.0, 2.0, 1.0, 5e-324, 0.0)  # a threshold too small for a float, and so the zero before it
 def test_contacting_pays_exactly_from_the_threshold_on(p: float, clv: float, g: float, d: float, f: float) -> None:
     money = {"save_rate": g, "incentive_cost": d, "contact_cost": f}
     profit = float(incremental_profit(p, clv, **money))
     threshold = float(t_star(clv, **money))
-    rounding = 1e-9 * (p * g * (clv + d) + d + f)
+    rounding = 1e-9 * (p * g * (clv + d) + d + f) + sys.float_info.min
     if abs(profit) > rounding:  # within rounding of zero, money does not care which side is taken
         assert (p >= threshold) == (profit > 0)
 
