@@ -32,6 +32,8 @@ from tenure.core.settings import (
     RuntimeSettings,
     ScoreSettings,
     Section,
+    StoreSettings,
+    StreamSettings,
     TableSettings,
     ValueSettings,
 )
@@ -55,6 +57,8 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     value: ValueSettings = ValueSettings()
     score: ScoreSettings = ScoreSettings()
+    stream: StreamSettings = StreamSettings()
+    store: StoreSettings = StoreSettings()
     contract: ContractSettings = ContractSettings()
     audit: AuditSettings = AuditSettings()
     runtime: RuntimeSettings = RuntimeSettings()

@@ -15,12 +15,14 @@ __all__ = [
     "AuditError",
     "ConfigError",
     "ContractError",
+    "FencedError",
     "HistoryError",
     "InputError",
     "MissingExtraError",
     "NotFoundError",
     "StateError",
     "TenureError",
+    "UnreachableError",
     "did_you_mean",
 ]
 
@@ -117,6 +119,18 @@ class StateError(TenureError, RuntimeError):
 
     code = "state"
     retryable = True
+
+
+class FencedError(StateError):
+    """Another consumer has taken over: what was about to be written is not, and must not be, written."""
+
+    code = "fenced"
+
+
+class UnreachableError(StateError):
+    """A server or file that is needed does not answer; what was asked of it may or may not have happened."""
+
+    code = "unreachable"
 
 
 def did_you_mean(word: str, known: Iterable[str], limit: int = 12) -> str:

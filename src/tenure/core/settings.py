@@ -30,6 +30,8 @@ __all__ = [
     "RuntimeSettings",
     "ScoreSettings",
     "Section",
+    "StoreSettings",
+    "StreamSettings",
     "TableSettings",
     "ValueSettings",
 ]
@@ -306,6 +308,33 @@ class ScoreSettings(Section):
 
     explain: int = Field(10_000, ge=0, description="contacts who get reasons, the best ones first; 0 for none")
     reasons: int = Field(3, ge=1, description="reasons for each of them at most")
+
+
+class StreamSettings(Section):
+    """Where events come in as they happen, and how they are folded."""
+
+    log: str = Field(
+        "sqlite:///.tenure/stream/log.db",
+        description="event log: sqlite:/// path, or kafka://host:9092/topic",
+    )
+    partitions: int = Field(4, ge=1, le=1024, description="partitions of a log that tenure makes")
+    partitioner: Literal["crc32", "murmur2"] = Field(
+        "crc32",
+        description="which partition a customer's events are in: librdkafka's way, or that of Kafka's Java client",
+    )
+    group: str = Field("tenure", description="consumers of one group share the partitions")
+    batch: int = Field(20_000, ge=1, le=1_000_000, description="events of one partition in one commit at most")
+    archive: str = Field(".tenure/stream/archive", description="folder in which the raw events are kept as Parquet")
+    archive_every: Span = Field(timedelta(seconds=60), description="how often the archive gets its events")
+
+
+class StoreSettings(Section):
+    """Where features are remembered."""
+
+    online: str = Field(
+        "sqlite:///.tenure/online.db",
+        description="states of every customer: sqlite:/// path, redis://, redis+cluster://, postgresql+psycopg:// URL",
+    )
 
 
 class ContractSettings(Section):
