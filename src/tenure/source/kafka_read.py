@@ -22,7 +22,7 @@ from tenure.core.extras import require
 from tenure.source.kafka_address import KafkaAddress, kafka_error, talking
 from tenure.source.log import Batch
 
-__all__ = ["kafka_bounds", "kafka_offsets_at", "kafka_read", "refuse_error", "to_batches"]
+__all__ = ["kafka_bounds", "kafka_offsets_at", "kafka_read", "refuse_error", "refuse_outside", "to_batches"]
 
 _SETTINGS = {
     "group.id": "tenure-outside",  # a name is required; nothing is ever committed or subscribed under it
@@ -31,6 +31,7 @@ _SETTINGS = {
     "auto.offset.reset": "error",
     "fetch.wait.max.ms": 10,
 }
+_GLANCE = {"fetch.message.max.bytes": 65_536}  # for a look at single records
 _CHUNK = 10_000
 _SLICE_SECONDS = 0.1
 _END_SECONDS = 3.0  # under steady traffic an end moves on; what was seen by then is an end that was true
@@ -88,8 +89,8 @@ def refuse_error(address: KafkaAddress, message: Any) -> None:
 
 
 @contextmanager
-def _outside(address: KafkaAddress) -> Iterator[Any]:
-    consumer = require("confluent_kafka").Consumer({**_SETTINGS, **address.client()})
+def _outside(address: KafkaAddress, settings: Mapping[str, object] = _SETTINGS) -> Iterator[Any]:
+    consumer = require("confluent_kafka").Consumer({**settings, **address.client()})
     try:
         yield consumer
     finally:
@@ -109,22 +110,47 @@ def kafka_read(address: KafkaAddress, partition: int, first: int, end: int) -> I
     UnreachableError
         The broker is silent for longer than the address's patience.
     StateError
-        `first` is before what the log still holds.
+        `first` is before what the log still holds, or beyond its end.
     """
-    with _outside(address) as consumer:
+    with talking(address, "read"), _outside(address) as consumer:
+        refuse_outside(address, {partition: first}, _bounds(consumer, address, [partition]))
         _assign(consumer, address, {partition: first})
         silent_since = time.monotonic()
         while first < end:
             messages = consumer.consume(1, _SLICE_SECONDS)
             messages += consumer.consume(_CHUNK - 1, 0.0) if messages else []
-            ended = any(message.error() is not None and message.error().name() == _EOF for message in messages)
             records = [message for message in messages if _is_record(address, message)]
-            for batch in to_batches(message for message in records if message.offset() < end):
-                yield batch
-            if ended or (records and records[-1].offset() >= end - 1):
+            yield from to_batches(message for message in records if message.offset() < end)
+            if len(records) < len(messages):  # the end of the partition
                 return
-            silent_since = time.monotonic() if records else silent_since
+            if records:
+                first, silent_since = records[-1].offset() + 1, time.monotonic()
             _refuse_silence(address, silent_since)
+
+
+def refuse_outside(address: KafkaAddress, offsets: Mapping[int, int], bounds: Mapping[int, tuple[int, int]]) -> None:
+    """Raise where an offset to read from is not within what the log holds.
+
+    Raises
+    ------
+    StateError
+        Records between the offset and the log are missing: they were deleted, or this is another log.
+
+    Examples
+    --------
+    >>> refuse_outside(KafkaAddress.of("kafka://localhost:9092/events"), {0: 7}, {0: (7, 7)})
+    """
+    for partition, offset in offsets.items():
+        first, end = bounds[partition]
+        if not first <= offset <= end:
+            raise StateError(
+                f"Partition {partition} of {address.name} is to be read from offset {offset}, "
+                f"but it holds {first} to before {end}.",
+                hint="Its oldest records were deleted, or the topic was made anew: rebuild the online store.",
+                partition=partition,
+                offset=offset,
+                bounds=(first, end),
+            )
 
 
 def _is_record(address: KafkaAddress, message: Any) -> bool:
@@ -151,7 +177,7 @@ def kafka_bounds(address: KafkaAddress, partitions: Iterable[int]) -> dict[int, 
     UnreachableError
         The broker does not answer.
     """
-    with talking(address, "ask for the bounds"), _outside(address) as consumer:
+    with talking(address, "ask for the bounds"), _outside(address, _SETTINGS | _GLANCE) as consumer:
         return _bounds(consumer, address, partitions)
 
 
@@ -198,7 +224,7 @@ def kafka_offsets_at(address: KafkaAddress, partitions: Sequence[int], appended:
     """
     stamp = -(-appended // 1_000)  # a record counts once its whole millisecond is at or after the instant
     place = require("confluent_kafka").TopicPartition
-    with talking(address, "ask for the records of an instant"), _outside(address) as consumer:
+    with talking(address, "ask for the records of an instant"), _outside(address, _SETTINGS | _GLANCE) as consumer:
         bounds = _bounds(consumer, address, partitions)
         asked = [place(address.topic, partition, max(stamp, 0)) for partition in partitions]
         said = consumer.offsets_for_times(asked, timeout=address.patience_seconds)
