@@ -1,13 +1,13 @@
 r"""Times in text, thousands at once: ISO 8601 to microseconds since 1970.
 
-Enters: texts. Leaves: whole numbers, and which texts could be read. Invariant: one grammar (`FORM`) judges one text and
-many. It is the part of what tables may hold (`tenure.source.reading`) that ISO 8601 allows, with the same meanings: a time
-without an offset is read in the project's zone, the earlier of two where clocks go back; digits after the sixth
-of a second are dropped.
+Enters: texts. Leaves: whole numbers, and which texts could be read. Invariant: one grammar (`FORM`) judges one text
+and many. It is the part of what tables may hold (`tenure.source.reading`) that ISO 8601 allows, with the same
+meanings: a time without an offset is read in the project's zone, the earlier of two where clocks go back; digits
+after the sixth of a second are dropped.
 
-Many texts are read through their shape. `2026-01-31T12:00:00Z` and `2025-12-01T08:15:30Z` become the same shape when every
-digit becomes a zero; the shape is matched against the grammar once, which says where its parts stand in all texts
-that have it, and the parts of all of them are computed as columns of digits.
+Many texts are read through their shape. `2026-01-31T12:00:00Z` and `2025-12-01T08:15:30Z` become the same shape
+when every digit becomes a zero; the shape is matched against the grammar once, which says where its parts stand in
+all texts that have it, and the parts of all of them are computed as columns of digits.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ __all__ = ["read_instant", "read_instants"]
 
 FORM = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
-    r"([T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(:(?P<second>[0-9]{2})(\.(?P<fraction>[0-9]{1,9}))?)?"
-    r" ?(?P<offset>Z|(?P<sign>[+-])(?P<hours>[0-9]{2})(:?(?P<minutes>[0-9]{2}))?)?)?"
+    r"(?:[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?"
+    r" ?(?P<offset>Z|(?P<sign>[+-])(?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)?)?"
 )
 SHORTEST, LONGEST = 10, 36
 SHAPES = 16  # of one length; texts of further ones are read one by one
 MICROSECOND = timedelta(microseconds=1)
 _LOCAL_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what is subtracted from it has no zone either
 
+ZERO = np.uint8(ord("0"))
+
 Longs = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 
 
 def read_instant(text: str, zone: tzinfo) -> int | None:
@@ -47,23 +50,24 @@ def read_instant(text: str, zone: tzinfo) -> int | None:
     >>> read_instant("1970-02-30", UTC) is None
     True
     """
-    match = FORM.fullmatch(text.strip(WHITESPACE))
+    match = FORM.fullmatch(text) or FORM.fullmatch(text.strip(WHITESPACE))
     if match is None:
         return None
-    part = {name: int(match[name] or 0) for name in ("year", "month", "day", "hour", "minute", "second")}
-    micros = int((match["fraction"] or "").ljust(6, "0")[:6])
+    year, month, day, hour, minute, second, fraction, offset, sign, hours, minutes = match.groups("0")
     try:
-        local = datetime(**part)  # noqa: DTZ001 - the zone is applied below
+        local = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second))  # noqa: DTZ001 - below
     except ValueError:
         return None
-    since = (local - _LOCAL_EPOCH) // MICROSECOND + micros
-    if match["offset"] is None:
+    passed = local - _LOCAL_EPOCH
+    since = (passed.days * 86_400 + passed.seconds) * 1_000_000 + int(fraction.ljust(6, "0")[:6])
+    if offset == "Z":
+        return since
+    if offset == "0":
         ahead = local.replace(tzinfo=zone).utcoffset() or timedelta(0)
         return since - ahead // MICROSECOND
-    hours, minutes = int(match["hours"] or 0), int(match["minutes"] or 0)
-    if hours > 23 or minutes > 59:
+    if int(hours) > 23 or int(minutes) > 59:
         return None
-    return since - (-1 if match["sign"] == "-" else 1) * (hours * 60 + minutes) * 60_000_000
+    return since - (-60 if sign == "-" else 60) * (int(hours) * 60 + int(minutes)) * 1_000_000
 
 
 def read_instants(texts: pa.StringArray, zone: tzinfo) -> tuple[Longs, npt.NDArray[np.bool_]]:
@@ -96,45 +100,46 @@ def read_instants(texts: pa.StringArray, zone: tzinfo) -> tuple[Longs, npt.NDArr
     for length in np.unique(lengths[(lengths >= SHORTEST) & (lengths <= LONGEST)]).tolist():
         left = np.flatnonzero(lengths == length)
         characters = _characters(texts, left, length)
-        shapes = np.where((characters >= ord("0")) & (characters <= ord("9")), ord("0"), characters)
+        shapes = np.where(characters - ZERO < 10, ZERO, characters)  # what lies before zero wraps around
         for _ in range(SHAPES):
             if not len(left):
                 break
-            alike = (shapes == shapes[0]).all(axis=1)
-            match = FORM.fullmatch(shapes[0].astype(np.uint8).tobytes().decode("latin-1"))
+            alike = (shapes == shapes[:, :1]).all(axis=0)
+            match = FORM.fullmatch(shapes[:, 0].tobytes().decode("latin-1"))
             if match is not None:
                 rows = left[alike]
-                micros[rows], read[rows] = _compute(characters[alike], match)
+                micros[rows], read[rows] = _compute(characters[:, alike], match)
                 local[rows] = match["offset"] is None
-            left, characters, shapes = left[~alike], characters[~alike], shapes[~alike]
+            left, characters, shapes = left[~alike], characters[:, ~alike], shapes[:, ~alike]
     if zone is not UTC:
         _to_utc(micros, read, local, zone)
     micros[~read] = 0
     return micros, read
 
 
-def _characters(texts: pa.StringArray, rows: npt.NDArray[np.intp], length: int) -> npt.NDArray[np.int64]:
-    """The bytes of texts that all have one length, a row each."""
+def _characters(texts: pa.StringArray, rows: npt.NDArray[np.intp], length: int) -> Bytes:
+    """The bytes of texts that all have one length, a column each: what is computed is computed along rows."""
     _, starts, data = texts.buffers()
-    offsets = np.frombuffer(starts, dtype=np.int32)[texts.offset : texts.offset + len(texts)]
-    picked = offsets[rows, None] + np.arange(length)
-    return np.frombuffer(data, dtype=np.uint8)[picked].astype(np.int64)
+    offsets = np.frombuffer(starts, dtype=np.int32)[texts.offset : texts.offset + len(texts)][rows]
+    characters = np.frombuffer(data, dtype=np.uint8)
+    return np.stack([characters[offsets + place] for place in range(length)])
 
 
-def _compute(characters: npt.NDArray[np.int64], match: re.Match[str]) -> tuple[Longs, npt.NDArray[np.bool_]]:
+def _compute(characters: Bytes, match: re.Match[str]) -> tuple[Longs, npt.NDArray[np.bool_]]:
     """The microseconds that texts of one shape mean, and whether each is a time that there is."""
+    nothing = np.zeros(characters.shape[1], dtype=np.int32)
 
-    def number(name: str, digits: int = 9) -> Longs:
+    def number(name: str, digits: int = 9) -> npt.NDArray[np.int32]:
         start, end = match.span(name)
-        total = np.zeros(len(characters), dtype=np.int64)
+        total = nothing
         for place in range(start, min(end, start + digits)):
-            total = total * 10 + characters[:, place] - ord("0")
+            total = total * 10 + (characters[place] - ZERO)
         return total
 
     year, month, day = number("year"), number("month"), number("day")
     hour, minute, second = number("hour"), number("minute"), number("second")
     hours, minutes = number("hours"), number("minutes")
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    months = ((year - 1970) * 12 + month - 1).astype(np.int64).astype("datetime64[M]")
     days = months.astype("datetime64[D]") + (day - 1)
     exists = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (days.astype("datetime64[M]") == months)
     exists &= (hour <= 23) & (minute <= 59) & (second <= 59) & (hours <= 23) & (minutes <= 59)

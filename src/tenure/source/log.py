@@ -1,13 +1,14 @@
 """The event log: what every kind of it offers, and which of its partitions a customer's events are in.
 
-Enters: records (a customer's id and the bytes of one event). Leaves: batches of records, in the order of their offsets.
-Invariant: a record has one place, its partition and offset, for ever; a customer's records are all in one partition, so
-that their order is the order in which they were appended; what `append` returned is durable.
+Enters: records (a customer's id and the bytes of one event). Leaves: batches of records, in the order of their
+offsets. Invariant: a record has one place, its partition and offset, for ever; a customer's records are all in one
+partition, so that their order is the order in which they were appended; what `append` returned is durable.
 
-A log is read in two ways. `EventLog.read` gives any span of one partition to anybody who asks. A `LogReader` is a member
-of a group: the members share the partitions, and each is told through its `Listener` which ones have become its own, so
-that it can say where to read on. The log keeps no positions: whoever folds events into a store keeps the position there,
-in the same atomic write, and a position that is lost with the store is lost together with what it speaks for.
+A log is read in two ways. `EventLog.read` gives any span of one partition to anybody who asks. A `LogReader` is a
+member of a group: the members share the partitions, and each is told through its `Listener` which ones have become
+its own, so that it can say where to read on. The log keeps no positions: whoever folds events into a store keeps
+the position there, in the same atomic write, and a position that is lost with the store is lost together with what
+it speaks for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +24,7 @@ import numpy.typing as npt
 
 from tenure.core.errors import ConfigError
 
-__all__ = ["PARTITIONERS", "Batch", "EventLog", "Listener", "LogReader", "murmur2", "partition_of"]
+__all__ = ["PARTITIONERS", "Batch", "EventLog", "Listener", "LogReader", "murmur2", "partition_of", "partition_rule"]
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,10 @@ def murmur2(key: bytes) -> int:
     return digest ^ digest >> 15
 
 
-# The Java client drops the sign of its hash before it divides.
+# The Java client drops the sign of its hash before it divides. Customers come again, and this hash is slow in Python.
 PARTITIONERS: Mapping[str, Callable[[bytes], int]] = {
     "crc32": zlib.crc32,
-    "murmur2": lambda key: murmur2(key) & 0x7FFFFFFF,
+    "murmur2": lru_cache(maxsize=2**17)(lambda key: murmur2(key) & 0x7FFFFFFF),
 }
 
 
@@ -182,10 +184,26 @@ def partition_of(customer_id: str, partitions: int, how: str = "crc32") -> int:
     >>> partition_of("customer-1", 4), partition_of("customer-1", 4, "murmur2")
     (1, 1)
     """
+    return partition_rule(partitions, how)(customer_id)
+
+
+def partition_rule(partitions: int, how: str = "crc32") -> Callable[[str], int]:
+    """`partition_of` for one log, for those who ask about many customers.
+
+    Raises
+    ------
+    ConfigError
+        There is no such partitioner.
+
+    Examples
+    --------
+    >>> partition_rule(4)("customer-1")
+    1
+    """
     digest = PARTITIONERS.get(how)
     if digest is None:
         raise ConfigError(
             f"The partitioner {how!r} is unknown. Known: {', '.join(PARTITIONERS)}.",
             hint="Set [stream] partitioner to one of them.",
         )
-    return digest(customer_id.encode()) % partitions
+    return lambda customer_id: digest(customer_id.encode()) % partitions

@@ -1,8 +1,8 @@
 """The SQLite file of an embedded event log: made, opened, read.
 
-Enters: a path. Leaves: connections on which a commit is durable, and batches of records. Invariant: a file is a whole
-log or none, for it is made in one transaction; a batch is without gaps, and a place that is not in the log is an error
-that names it together with what there is.
+Enters: a path. Leaves: connections on which a commit is durable, and batches of records. Invariant: a file is a
+whole log or none, for it is made in one transaction; a batch is without gaps, and a place that is not in the log is
+an error that names it together with what there is.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def _make_tables(connection: sqlite3.Connection, partitions: int) -> None:
     for partition in range(partitions):
         connection.execute("INSERT INTO partitions VALUES (?, 0, 0)", [partition])
         connection.execute(
-            f'CREATE TABLE records_{partition:d} ("offset" INTEGER PRIMARY KEY, appended INTEGER, key BLOB, payload BLOB)'
+            f"CREATE TABLE records_{partition:d} "
+            '("offset" INTEGER PRIMARY KEY, appended INTEGER, key BLOB, payload BLOB)'
         )
 
 

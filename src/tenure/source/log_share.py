@@ -1,14 +1,15 @@
 """How the readers of one group share the partitions of a log that lies in a file.
 
 Enters: a folder that belongs to the group, and how many partitions there are. Leaves: which partitions are ours.
-Invariant: a partition has one reader at most. Every right is a lock that the kernel holds for an open file and lets go
-when the process ends, however it ends; nobody judges by a clock whether somebody else is still there.
+Invariant: a partition has one reader at most. Every right is a lock that the kernel holds for an open file and lets
+go when the process ends, however it ends; nobody judges by a clock whether somebody else is still there.
 
 A reader holds one lock that says it is there, and one for every partition that is its own. In a round it counts the
-locks of others that are held, and knows its place among them by name: the partitions are dealt out evenly, the first
-readers get one more where they do not divide. It gives back what is more than its share, and takes what is free up to
-it. While views differ, because somebody has just come or gone, a partition may be free for a round; it is never read
-by two. A process that is stopped, but not ended, keeps its partitions: it cannot be told from one that is busy.
+locks of others that are held, and knows its place among them by name: the partitions are dealt out evenly, the
+first readers get one more where they do not divide. It gives back what is more than its share, and takes what is
+free up to it. While views differ, because somebody has just come or gone, a partition may be free for a round; it
+is never read by two. A process that is stopped, but not ended, keeps its partitions: it cannot be told from one
+that is busy.
 """
 
 from __future__ import annotations

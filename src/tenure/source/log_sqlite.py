@@ -1,13 +1,13 @@
 """The embedded event log: one SQLite file.
 
-Enters: records. Leaves: batches of them, by partition and offset. Invariant: offsets of a partition follow each other
-without gaps from 0, whatever is killed or fails; `appended` never runs backwards, though the clock may; what `append`
-returned survives a power cut, and what it raised for is in the log as a whole or not at all.
+Enters: records. Leaves: batches of them, by partition and offset. Invariant: offsets of a partition follow each
+other without gaps from 0, whatever is killed or fails; `appended` never runs backwards, though the clock may; what
+`append` returned survives a power cut, and what it raised for is in the log as a whole or not at all.
 
-Every partition is a table of its own with the offset as its key, so that appending writes full pages at the end of each
-tree. Threads that append at the same time share one transaction and its flush to the disk: whoever gets the writer
-takes along the records of all who wait. Processes take turns through SQLite's own lock. Readers see the last committed
-state (write-ahead log) and block nobody.
+Every partition is a table of its own with the offset as its key, so that appending writes full pages at the end of
+each tree. Threads that append at the same time share one transaction and its flush to the disk: whoever gets the
+writer takes along the records of all who wait. Processes take turns through SQLite's own lock. Readers see the last
+committed state (write-ahead log) and block nobody.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from tenure.core.errors import NotFoundError, StateError
 from tenure.core.time import EPOCH, Clock, system_clock
-from tenure.source.log import Batch, Listener, partition_of
+from tenure.source.log import Batch, Listener, partition_rule
 from tenure.source.log_file import connect, create, read_batch, refuse_other_number, search, unreadable
 from tenure.source.log_reader import SqliteReader
 from tenure.source.log_share import Share
@@ -54,7 +54,7 @@ class SqliteLog:
 
     def __init__(self, path: Path, identity: str, partitions: int, partitioner: str, clock: Clock) -> None:
         self.name, self.path, self.partitions = path.name, path, partitions
-        self.identity, self._partitioner, self._clock = identity, partitioner, clock
+        self.identity, self._home, self._clock = identity, partition_rule(partitions, partitioner), clock
         self._gate, self._writer = threading.Lock(), threading.Lock()
         self._waiting: list[_Ask] = []
         self._connection: sqlite3.Connection | None = None
@@ -63,9 +63,7 @@ class SqliteLog:
         """Append `(customer_id, payload)` records in one transaction; durable when it returns."""
         if not records:
             return []
-        places = [partition_of(customer, self.partitions, self._partitioner) for customer, _ in records]
-        keyed = [(place, customer.encode(), payload) for place, (customer, payload) in zip(places, records, strict=True)]
-        ask = _Ask(keyed)
+        ask = _Ask([(self._home(customer), customer.encode(), payload) for customer, payload in records])
         with self._gate:
             self._waiting.append(ask)
         with self._writer:
@@ -121,8 +119,8 @@ class SqliteLog:
     def _refusal(self, error: BaseException) -> StateError:
         if isinstance(error, _UncertainError):
             return StateError(
-                f"The event log {self.path} failed while records were being made durable: {error.__cause__}. They may or "
-                "may not be in it.",
+                f"The event log {self.path} failed while records were being made durable: {error.__cause__}. They may "
+                "or may not be in it.",
                 hint="Append them again; events that carry an id are counted once.",
                 path=str(self.path),
             )
@@ -276,7 +274,7 @@ def open_sqlite_log(
     ([[b'{}']], {0: (0, 2), 1: (0, 1)})
     >>> log.close()
     """
-    partition_of("", partitions, partitioner)  # an unknown partitioner is refused before anything is made
+    partition_rule(partitions, partitioner)  # an unknown partitioner is refused before anything is made
     identity, has = create(path, partitions)
     refuse_other_number(path, has, partitions)
     return SqliteLog(path, identity, partitions, partitioner, clock)

@@ -1,7 +1,7 @@
 """The event log that the settings name.
 
-Enters: `[stream]` and the folder that a relative path starts from. Leaves: an opened log. Invariant: what is asked for
-is a log that exists or can be made; a name that means none is refused together with those that do.
+Enters: `[stream]` and the folder that a relative path starts from. Leaves: an opened log. Invariant: what is asked
+for is a log that exists or can be made; a name that means none is refused together with those that do.
 """
 
 from __future__ import annotations
