@@ -79,7 +79,10 @@ def open_online(
     >>> store.close()
     >>> folder.cleanup()
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigError(f"[store] online is not a URL: {error}.", hint=_HINT) from None
     if scheme not in SCHEMES:
         raise ConfigError(
             f"[store] online has the scheme {scheme!r}, which is not known. {did_you_mean(scheme, SCHEMES)}",
@@ -117,7 +120,10 @@ def _timeout(url: str) -> tuple[str, float]:
 
 
 def _path(url: str, root: Path | None) -> Path:
-    database = make_url(url).database
+    try:
+        database = make_url(url).database
+    except ArgumentError:
+        database = None
     if not database or database == ":memory:":
         raise ConfigError("[store] online names no SQLite file: states must outlive the process.", hint=_HINT)
     return Path(root or ".") / database

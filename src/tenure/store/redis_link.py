@@ -126,11 +126,12 @@ class Servers:
         self.is_cluster = "+cluster:" in url
         try:
             options = dict(redis.connection.parse_url(url.replace("+cluster:", ":")))
-        except ValueError as error:
-            raise ConfigError(f"[store] online is not a Redis URL: {error}", hint=_URL_HINT) from None
-        self._class = options.pop("connection_class", redis.Connection)
-        fixed = {"protocol": 2, "driver_info": None, "decode_responses": False}
-        self._options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options, **fixed}
+            self._class = options.pop("connection_class", redis.Connection)
+            fixed = {"protocol": 2, "driver_info": None, "decode_responses": False}
+            self._options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options, **fixed}
+            self._class(**self._options)  # connects to nobody yet, but knows which options there are
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"[store] online is not a Redis URL: {error}.", hint=_URL_HINT) from None
         self._address = (str(options.get("host", "localhost")), int(options.get("port", 6379)))
         self.shown = f"{self._address[0]}:{self._address[1]}" if "path" not in options else str(options["path"])
         self._pools: dict[tuple[str, int], Idle[Link]] = {}
