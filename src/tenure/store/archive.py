@@ -160,7 +160,7 @@ class Archive:
         buffer.last = int(offsets[-1])
         for name, rows in rows_by_type.items():
             if rows.row.size:
-                table = _table(self._columns[name], partition, rows, offsets, appended)
+                table = self.table(name, partition, rows, offsets, appended)
                 buffer.tables.setdefault(name, []).append(table)
                 buffer.rows += table.num_rows
 
@@ -172,8 +172,21 @@ class Archive:
         offsets: NDArray[np.int64],
         appended: NDArray[np.int64],
     ) -> pa.Table:
-        """Events of one type of a batch as they would be written."""
-        return _table(self._columns[event_type], partition, rows, offsets, appended)
+        """The events of one type of a batch as an archived file has them."""
+        columns, count = self._columns[event_type], rows.row.size
+        recorded = pa.array(rows.recorded, pa.int64(), mask=rows.recorded == NEVER)
+        given = {
+            "partition": pa.array(np.full(count, partition, dtype=np.int32)),
+            "offset": pa.array(offsets[rows.row]),
+            "appended": pa.array(appended[rows.row]).cast(_INSTANT),
+            "customer_id": rows.customer_id,
+            "time": pa.array(rows.time).cast(_INSTANT),
+            "recorded": recorded.cast(_INSTANT),
+            "id": pa.nulls(count, pa.string()) if rows.id is None else rows.id,
+            **{name: pa.array(values, from_pandas=True) for name, values in rows.values.items()},
+            **rows.categories,
+        }
+        return pa.table([given[name] for name in columns.names], schema=columns)
 
     def buffered(self, partition: int) -> Buffered:
         """How many events of a partition wait, and for how long."""
@@ -288,23 +301,3 @@ class Archive:
             if match and path.parent.name.isdecimal()
         ]
         return sorted(pieces, key=lambda piece: (piece.partition, piece.first, -piece.end))
-
-
-def _table(
-    columns: pa.Schema, partition: int, rows: EventRows, offsets: NDArray[np.int64], appended: NDArray[np.int64]
-) -> pa.Table:
-    """The events of one type of a batch as a table."""
-    count = rows.row.size
-    recorded = pa.array(rows.recorded, pa.int64(), mask=rows.recorded == NEVER)
-    given = {
-        "partition": pa.array(np.full(count, partition, dtype=np.int32)),
-        "offset": pa.array(offsets[rows.row]),
-        "appended": pa.array(appended[rows.row]).cast(_INSTANT),
-        "customer_id": rows.customer_id,
-        "time": pa.array(rows.time).cast(_INSTANT),
-        "recorded": recorded.cast(_INSTANT),
-        "id": pa.nulls(count, pa.string()) if rows.id is None else rows.id,
-        **{name: pa.array(values, from_pandas=True) for name, values in rows.values.items()},
-        **rows.categories,
-    }
-    return pa.table([given[name] for name in columns.names], schema=columns)
