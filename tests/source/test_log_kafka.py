@@ -27,6 +27,7 @@ from tenure.core.settings import StreamSettings
 from tenure.source.kafka_address import KafkaAddress, kafka_error
 from tenure.source.log import Batch, LogReader, partition_of
 from tenure.source.log_kafka import KafkaLog, open_kafka_log
+from tenure.source.logs import open_log
 from tests.architecture.tree import ROOT
 from tests.kafka_broker import KafkaBroker, started_broker
 
@@ -194,6 +195,15 @@ def test_a_topic_that_exists_is_taken_as_it_is(broker: KafkaBroker, log: KafkaLo
     again = broker.log(9, url=log.name)
     assert (again.partitions, again.identity) == (4, log.identity)
     assert broker.log().identity != log.identity
+
+
+def test_the_settings_open_it(broker: KafkaBroker, tmp_path: Path) -> None:
+    log = open_log(StreamSettings(log=broker.url(), partitions=3), tmp_path)
+    assert isinstance(log, KafkaLog)
+    assert log.partitions == 3
+    with pytest.raises(ConfigError, match="begins with 'redis://me'; there are sqlite:/// and kafka://") as caught:
+        open_log(StreamSettings(log="redis://me:secret@host/0"), tmp_path)
+    assert "secret" not in str(caught.value)
 
 
 def test_readers_begin_where_the_listener_says_and_go_where_they_are_told(log: KafkaLog) -> None:
