@@ -190,6 +190,17 @@ class Layout:
         return tuple(dict.fromkeys(one.event for one in self.series))
 
     @functools.cached_property
+    def columns(self) -> Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Which values and which categories of an event type matter."""
+        return {
+            event: (
+                tuple(sorted({part.value for one in self.series if one.event == event for part in one.parts} - {""})),
+                tuple(sorted({one.category for one in self.series if one.event == event} - {""})),
+            )
+            for event in self.events
+        }
+
+    @functools.cached_property
     def index(self) -> Mapping[tuple[Any, ...], int]:
         """Where a series is, by its key."""
         return {one.key: place for place, one in enumerate(self.series)}

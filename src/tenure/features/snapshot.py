@@ -39,6 +39,7 @@ from tenure.source.history import History
 __all__ = [
     "ACTIVITY",
     "Tables",
+    "everyone",
     "frequent_values",
     "open_tables",
     "require_matured",
@@ -155,6 +156,49 @@ def snapshot(
         rows = churned(tables.events, tables.periods, rows, churn, cutoff)
     leading = ("customer_id", "cutoff", "label", *ACTIVITY) if labels else ("customer_id", "cutoff")
     return rows.select(*leading, *features.names).order_by("customer_id")
+
+
+def everyone(tables: Tables, features: FeatureSet, cutoff: datetime) -> ir.Table:
+    """Every customer known at a cutoff, at risk or not, with their features, as an expression.
+
+    Parameters
+    ----------
+    tables : Tables
+        From `open_tables`.
+    features : FeatureSet
+        Which columns.
+    cutoff : datetime
+        UTC; only what was known before it enters.
+
+    Returns
+    -------
+    ibis table
+        Those of `customer_id` and the features, in no particular order. Known is who has an event or attributes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> from tenure.app.history import open_history
+    >>> from tenure.app.place import Place
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> count = FeatureSet((Feature("order", "count"),))
+    >>> with place.engine() as engine:
+    ...     tables = open_history(place, engine).tables
+    ...     rows = tables.backend.to_pyarrow(everyone(tables, count, datetime(2025, 6, 9, tzinfo=UTC)))
+    >>> rows.column_names, rows.num_rows > 157
+    (['customer_id', 'order_count'], True)
+    """
+    used = dict.fromkeys(feature.event for feature in features.events)
+    facts = {name: event_features(tables.events[name], _of(features, name), cutoff) for name in used}
+    named = [fact.select("customer_id") for fact in facts.values()]
+    if tables.customers is not None:
+        named.append(tables.customers.select("customer_id"))
+    rows = ibis.union(*named, distinct=True) if len(named) > 1 else named[0].distinct()
+    for fact in facts.values():
+        rows = _left_join(rows, fact.drop(FIRST, LAST, EVENTS))
+    rows = _with_attributes(without_events(rows, features.events), tables.customers, features, cutoff)
+    return rows.select("customer_id", *features.names)
 
 
 def _of(features: FeatureSet, event: str) -> tuple[Feature, ...]:

@@ -1,0 +1,290 @@
+"""`tenure stream`: the parts of a project's stream, opened from its settings, and what can be done with them.
+
+Enters: a `Place`. Leaves: an open `Stream` and the results of the verbs. Invariant: the features that are folded are those
+of the champion, or, before there is one, those that the settings declare: what is served is what was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from tenure.app.features import require_known
+from tenure.app.history import declared_features, default_as_of, open_history
+from tenure.app.place import Place
+from tenure.core.errors import ConfigError, NotFoundError
+from tenure.core.progress import Progress, silent
+from tenure.core.time import EPOCH, parse_timezone
+from tenure.features.declare import FeatureSet, declare, splits
+from tenure.features.series import Layout
+from tenure.features.snapshot import everyone
+from tenure.model.verify import verify as verified
+from tenure.source.event_schema import EventSchema
+from tenure.source.history import History
+from tenure.source.logs import open_log
+from tenure.store.archive import Archive
+from tenure.store.consumer import Consumer, Progressed, fits
+from tenure.store.folding import Rules
+from tenure.store.hybrid import pack_rows
+from tenure.store.online import open_online
+from tenure.store.restore import begin, origins
+from tenure.store.stream import Stream
+from tenure.store.verify import Parity, sample_customers, verify
+
+__all__ = [
+    "PartitionStatus",
+    "bootstrap",
+    "check_parity",
+    "consume",
+    "event_schemas",
+    "is_caught_up",
+    "open_stream",
+    "publish",
+    "rebuild",
+    "status",
+    "stream_features",
+]
+
+_PAGE_ROWS = 10_000
+_FILL_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """Where one partition stands.
+
+    Parameters
+    ----------
+    partition : int
+        Which.
+    ready : bool
+        Whether the online store has complete states of today's features.
+    position, end : int
+        The next record to fold, and the next one that the log will give.
+    lag : int
+        How many records are appended and not folded.
+    folded_until : datetime or None
+        When the newest folded record was appended, UTC.
+    archived : int
+        Records before this one are in the archive.
+    customers : int
+        How many have a state.
+    events, duplicates, known, late, dead : int
+        What became of the records: counted, seen before, in history already, counted but later than five minutes,
+        and unreadable.
+    """
+
+    partition: int
+    ready: bool
+    position: int
+    end: int
+    lag: int
+    folded_until: datetime | None
+    archived: int
+    customers: int
+    events: int
+    duplicates: int
+    known: int
+    late: int
+    dead: int
+
+
+def event_schemas(place: Place) -> dict[str, EventSchema]:
+    """The event types that a log may hold.
+
+    Raises
+    ------
+    ConfigError
+        The project is a plain table.
+    """
+    if not place.settings.events:
+        raise ConfigError("A plain table has no events to stream.", hint="This needs [events] in tenure.toml.")
+    return {
+        name: EventSchema(name, one.values, one.categories, needs_id=one.id is not None)
+        for name, one in place.settings.events.items()
+    }
+
+
+def stream_features(place: Place, progress: Progress = silent) -> FeatureSet:
+    """The champion's features; before there is one, those that the settings declare.
+
+    Raises
+    ------
+    NotFoundError
+        The champion's features need events that the settings no longer name.
+    """
+    registry = place.registry()
+    if "champion" in registry.aliases():
+        champion = registry.resolve("champion")
+        features = verified(champion.folder, champion.manifest_sha256).features
+        missing = sorted({feature.event for feature in features.events} - place.settings.events.keys())
+        if missing:
+            raise NotFoundError(
+                f"The champion's features need events that tenure.toml does not name: {', '.join(missing)}.",
+                hint="Bring the sections back, or train and promote a version without them.",
+            )
+        return features
+    if not splits(place.settings.features) and place.settings.customers is None:
+        return declare(place.settings.features)
+    with place.alone(progress), place.engine() as engine:
+        opened = open_history(place, engine, progress)
+        return declared_features(place, opened, before=default_as_of(opened.history))
+
+
+@contextmanager
+def open_stream(place: Place, progress: Progress = silent) -> Iterator[tuple[Stream, FeatureSet]]:
+    """Open a project's stream; its log and its store are closed at the end.
+
+    Raises
+    ------
+    ConfigError
+        A part is set to something that is not understood.
+    UnreachableError
+        A server does not answer.
+    """
+    schemas = event_schemas(place)
+    features = stream_features(place, progress)
+    settings, zone = place.settings, parse_timezone(place.settings.project.timezone)
+    log = open_log(settings.stream, place.root, clock=place.clock)
+    try:
+        partitioner = settings.stream.partitioner
+        store = open_online(
+            settings.store.online,
+            place.root,
+            project=settings.project.name,
+            partitions=log.partitions,
+            partitioner=partitioner,
+        )
+        try:
+            yield (
+                Stream(
+                    settings.stream,
+                    Rules(Layout.of(features), schemas, zone, log.partitions, partitioner),
+                    log,
+                    store,
+                    Archive(place.root / settings.stream.archive, schemas, place.clock),
+                    place.database(),
+                    lambda: _history(place, progress),
+                    place.engine,
+                    place.clock,
+                    progress,
+                ),
+                features,
+            )
+        finally:
+            store.close()
+    finally:
+        log.close()
+
+
+def _history(place: Place, progress: Progress) -> History:
+    with place.alone(progress), place.engine() as engine:
+        return open_history(place, engine, progress).history
+
+
+def consume(stream: Stream, stop: Callable[[], bool], report: Callable[[Progressed], None]) -> None:
+    """Fold events until `stop` says so.
+
+    Raises
+    ------
+    StateError
+        Something is wrong that waiting does not mend.
+    """
+    Consumer(stream, report).run(stop)
+
+
+def is_caught_up(stream: Stream) -> bool:
+    """Whether every partition is ready and everything that is appended has been folded."""
+    return all(one.ready and one.lag == 0 for one in status(stream, sizes=False))
+
+
+def status(stream: Stream, *, sizes: bool = True) -> list[PartitionStatus]:
+    """Where every partition stands; counting the customers of large partitions takes a while, and can be left out."""
+    marks = stream.store.marks()
+    found = []
+    for partition, (first, end) in sorted(stream.log.bounds().items()):
+        mark = marks.get(partition)
+        ready = mark is not None and fits(mark, stream.rules, stream.log)
+        position = mark.position if mark is not None and ready and mark.position is not None else first
+        note = dict(mark.note) if mark is not None and ready else {}
+        appended = int(note.get("appended", 0))
+        found.append(
+            PartitionStatus(
+                partition=partition,
+                ready=ready,
+                position=position,
+                end=end,
+                lag=max(end - position, 0),
+                folded_until=EPOCH + timedelta(microseconds=appended) if appended else None,
+                archived=stream.archive.position(partition) or 0,
+                customers=stream.store.size(partition) if sizes else 0,
+                **{name: int(note.get(name, 0)) for name in ("events", "duplicates", "known", "late", "dead")},
+            )
+        )
+    return found
+
+
+def bootstrap(place: Place, stream: Stream, features: FeatureSet, as_of: datetime) -> list[PartitionStatus]:
+    """Fill the online store from history as of an instant, and go on with the log.
+
+    Raises
+    ------
+    HistoryError
+        The instant lies before the data, or in the future.
+    """
+    require_known(place, stream.history(), as_of)
+    begin(stream.database, stream.log, as_of)
+    stated = rebuild(stream)
+    publish(place, stream, features, as_of)
+    return stated
+
+
+def rebuild(stream: Stream) -> list[PartitionStatus]:
+    """Fold everything anew: history of the bootstrap if there was one, the archive, and the log until its end.
+
+    The states are dropped first. Whoever folds a partition, this process or another one of the group, notices and fills
+    it; this one goes on until all of them are filled and at the end of the log.
+    """
+    if not origins(stream.database, stream.log):
+        begin(stream.database, stream.log)
+    for partition in stream.log.bounds():
+        stream.store.reset(partition, {})
+    consume(stream, lambda: is_caught_up(stream), lambda progressed: None)
+    return status(stream)
+
+
+def publish(place: Place, stream: Stream, features: FeatureSet, as_of: datetime) -> int:
+    """Write the batch row of every customer, attributes and features as of an instant, beside the states.
+
+    Returns
+    -------
+    int
+        How many customers have a row now.
+    """
+    count = 0
+    with place.alone(stream.progress), place.engine() as engine:
+        tables = open_history(place, engine, stream.progress).tables
+        rows = everyone(tables, features, as_of)
+        for batch in tables.backend.to_pyarrow_batches(rows, chunk_size=_PAGE_ROWS):
+            page = dict(pack_rows(pa.Table.from_batches([batch]), as_of))
+            stream.store.publish(page)
+            count += len(page)
+    return count
+
+
+def check_parity(
+    stream: Stream, features: FeatureSet, *, sample: int, seed: int, customers: Sequence[str] = ()
+) -> Parity:
+    """Compare online vectors with history, for customers by name or by chance.
+
+    Raises
+    ------
+    StateError
+        The store is not filled.
+    """
+    chosen = list(customers) or sample_customers(stream.store, sample, seed)
+    return verify(stream, features, chosen)

@@ -1,0 +1,221 @@
+"""Filling the online store: at a bootstrap, after a rebuild was asked for, and when a store has lost its states.
+
+Enters: partitions whose states are missing. Leaves: their states, from history until the instant of the bootstrap and
+from the archive after it, ready to be read on from the log.
+
+All three cases are one path. Where a partition begins is written down once, in the project's database (its *origin*):
+the first record of the log that counts, and the instant until which history counts, if there is one. A bootstrap at an
+instant starts to read the log 72 hours before it, with the ids of the last five days of history remembered: what the
+log and history share is then a duplicate like any other, and what only one of them has counts. So there is no gap and
+no overlap, whether a warehouse is ahead of the log or behind it.
+
+Invariant: a partition is marked ready only in the write that gives it its position; killed before, it is filled anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Engine
+
+from tenure.core.database import metadata
+from tenure.core.errors import StateError
+from tenure.core.time import EPOCH, parse_instant
+from tenure.source.event_schema import EventRows
+from tenure.source.log import EventLog, partition_of
+from tenure.store.folding import HANDOVER_SPAN, SEED_SPAN, Rules, fold_rows, rows_from, taken
+from tenure.store.protocol import Mark, Update
+from tenure.store.seen import SPAN_DAYS, id_hashes
+from tenure.store.stream import Stream
+from tenure.store.truth import Span, Truth, open_truth
+
+__all__ = ["Origin", "begin", "origins", "restore"]
+
+_CHUNK_ROWS = 100_000
+_MICROSECOND = timedelta(microseconds=1)
+
+_origins = sa.Table(
+    "stream_origins",
+    metadata,
+    sa.Column("log", sa.String(200), primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("as_of", sa.String(32), nullable=True),
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a partition begins: the first record that counts, and until when history counts (None: not at all)."""
+
+    first: int
+    as_of: datetime | None = None
+
+
+def origins(database: Engine, log: EventLog) -> dict[int, Origin]:
+    """What is written down about the partitions of a log."""
+    query = sa.select(_origins).where(_origins.c.log == log.identity)
+    with database.connect() as connection:
+        return {
+            row.partition: Origin(row.first, parse_instant(row.as_of) if row.as_of else None)
+            for row in connection.execute(query)
+        }
+
+
+def begin(database: Engine, log: EventLog, as_of: datetime | None = None) -> dict[int, Origin]:
+    """Write down where partitions begin, in place of what was written before.
+
+    Parameters
+    ----------
+    database : Engine
+        The project's.
+    log : EventLog
+        Whose partitions.
+    as_of : datetime or None
+        History counts until this instant, and the log from 72 hours before it; None: the log counts from its start.
+    """
+    if as_of is None:
+        firsts = {partition: first for partition, (first, _) in log.bounds().items()}
+    else:
+        firsts = dict(log.offsets_at((as_of - HANDOVER_SPAN - EPOCH) // _MICROSECOND))
+    text = None if as_of is None else as_of.isoformat()
+    rows = [
+        {"log": log.identity, "partition": partition, "first": first, "as_of": text}
+        for partition, first in firsts.items()
+    ]
+    with database.begin() as connection:
+        connection.execute(sa.delete(_origins).where(_origins.c.log == log.identity))
+        connection.execute(sa.insert(_origins), rows)
+    return origins(database, log)
+
+
+def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
+    """Fill partitions and give their marks.
+
+    Raises
+    ------
+    StateError
+        Records that count are neither in the archive nor in the log any more.
+    """
+    known = origins(stream.database, stream.log) or begin(stream.database, stream.log)
+    spans = {partition: _span(stream, partition, known[partition]) for partition in partitions}
+    as_of = known[partitions[0]].as_of
+    truth = Truth(stream.rules.schemas, stream.history() if as_of else None, as_of, stream.archive, spans)
+    with stream.engine() as engine:
+        tables = open_truth(engine, truth)
+        newest = _newest(engine, tables)
+        filling = {
+            partition: _Filling(stream, partition, known[partition], spans[partition], newest.get(partition, 0))
+            for partition in partitions
+        }
+        for done, (name, table) in enumerate(tables.items()):
+            stream.progress("restore", done / len(tables))
+            for partition, rows, appended in _chunks(stream.rules, engine, name, table):
+                if partition in filling:
+                    filling[partition].take(name, rows, appended)
+    stream.progress("restore", 1.0)
+    return {partition: one.finish() for partition, one in filling.items()}
+
+
+def _span(stream: Stream, partition: int, origin: Origin) -> Span:
+    end = max(origin.first, stream.archive.position(partition) or 0)
+    kept, last = stream.log.bounds()[partition]
+    if not kept <= end <= last:
+        raise _GoneError(
+            f"Partition {partition} of {stream.log.name} holds records {kept} to {last}, and the archive reaches to "
+            f"{end}: what lies between is gone, or this is another log.",
+            hint="Run `tenure stream bootstrap --as-of …` from a history that has it.",
+            partition=partition,
+        )
+    return Span(origin.first, end)
+
+
+def _chunks(
+    rules: Rules, engine: duckdb.DuckDBPyConnection, name: str, table_sql: str
+) -> Iterator[tuple[int, EventRows, NDArray[np.int64]]]:
+    """Events of a type by partition, those of one customer close together."""
+    for batch in engine.sql(f"SELECT * FROM {table_sql} ORDER BY customer_id").to_arrow_reader(_CHUNK_ROWS):
+        table = pa.Table.from_batches([batch])
+        rows = rows_from(table, rules.schemas[name])
+        appended = table["_appended"].cast(pa.int64()).fill_null(0).combine_chunks().to_numpy(zero_copy_only=False)
+        ids = rows.customer_id.dictionary_encode()
+        homes = [partition_of(one, rules.partitions, rules.partitioner) for one in ids.dictionary.to_pylist()]
+        of_row = np.array(homes, dtype=np.int64)[ids.indices.to_numpy()]
+        for partition in np.unique(of_row):
+            own = of_row == partition
+            yield int(partition), taken(rows, own), appended[own]
+
+
+class _GoneError(StateError):
+    """Records are gone; no second attempt brings them back."""
+
+    retryable = False
+
+
+class _Filling:
+    """One partition while it is filled."""
+
+    def __init__(self, stream: Stream, partition: int, origin: Origin, span: Span, newest: int) -> None:
+        self._stream, self._partition, self._span = stream, partition, span
+        self._as_of = 0 if origin.as_of is None else (origin.as_of - EPOCH) // _MICROSECOND
+        self._now = max(self._as_of, newest)
+        self._events = 0
+        self._note: dict[str, Any] = {
+            "format": 1,
+            "ready": False,
+            "layout": stream.rules.layout.hash,
+            "log": stream.log.identity,
+            "origin": span.first,
+            "as_of": None if origin.as_of is None else origin.as_of.isoformat(),
+        }
+        self._mark = stream.store.reset(partition, self._note)
+
+    def take(self, name: str, rows: EventRows, appended: NDArray[np.int64]) -> None:
+        """Fold a chunk; nobody reads the partition before it is finished."""
+        states = fold_rows(
+            self._stream.rules.layout,
+            {name: rows},
+            self._now,
+            lambda customers: self._stream.store.states(self._partition, customers),
+        )
+        self._events += len(rows.row)
+        update = Update(position=None, note=self._note, states=states, seen=self._ids(name, rows, appended))
+        self._mark = self._stream.store.apply(self._partition, self._mark, update)
+
+    def finish(self) -> Mark:
+        """Say that the partition is complete, and where the log goes on."""
+        note = {**self._note, "ready": True, "appended": self._now, "events": self._events}
+        update = Update(position=self._span.end, note=note)
+        return self._stream.store.apply(self._partition, self._mark, update)
+
+    def _ids(self, name: str, rows: EventRows, appended: NDArray[np.int64]) -> dict[int, bytes]:
+        """Ids to remember: of the log's last days, and of the last days of history before the log begins."""
+        if rows.id is None:
+            return {}
+        of_log = appended > 0
+        recent = np.where(of_log, appended, rows.time + SEED_SPAN // _MICROSECOND) >= np.where(
+            of_log, self._now - SPAN_DAYS * 86_400_000_000, self._as_of
+        )
+        buckets = np.where(of_log, appended, self._as_of) // 86_400_000_000
+        hashes = id_hashes(name, rows.id)
+        return {
+            int(bucket): hashes[recent & (buckets == bucket)].astype("<u8").tobytes()
+            for bucket in np.unique(buckets[recent])
+        }
+
+
+def _newest(engine: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> dict[int, int]:
+    """When the newest archived record of every partition was appended, in microseconds."""
+    whole_sql = " UNION ALL ".join(f"SELECT _partition, _appended FROM {table}" for table in tables.values())
+    found = engine.execute(
+        f"SELECT _partition, epoch_us(max(_appended)) FROM ({whole_sql}) WHERE _partition IS NOT NULL GROUP BY 1"
+    ).fetchall()
+    return dict(found)

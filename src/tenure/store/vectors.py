@@ -1,0 +1,108 @@
+"""Feature vectors of customers, as of now or of any later instant, from the online store.
+
+Enters: customers. Leaves: their features, finished from their states in one round trip.
+
+Without an instant, each vector speaks for now; where the reader's clock is behind that of whoever produced the newest
+event, for the instant at which that event counts. Invariant: a customer without a state has had no event, because a
+partition whose states are not complete is never read as if it were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenure.core.errors import StateError
+from tenure.core.time import EPOCH, Clock, system_clock
+from tenure.features.finish import finish
+from tenure.features.series import Layout
+from tenure.features.wire import decode
+from tenure.store.protocol import Kept, OnlineStore
+
+__all__ = ["Vectors", "finished", "is_ready", "read_vectors"]
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Finished features of some customers.
+
+    Parameters
+    ----------
+    customer_id : tuple of str
+        Who, in the order asked for.
+    as_of : int64 array (n,)
+        The instant that each row speaks for, microseconds UTC.
+    folded : int64 array (n,)
+        Until when, in microseconds UTC, the log has been folded into the customer's partition: the time at which the
+        newest folded record was appended.
+    columns : mapping of str to float64 array (n,)
+        Features by name; NaN where there is no value.
+    """
+
+    customer_id: tuple[str, ...]
+    as_of: NDArray[np.int64]
+    folded: NDArray[np.int64]
+    columns: Mapping[str, NDArray[np.float64]]
+
+
+def read_vectors(
+    store: OnlineStore,
+    layout: Layout,
+    customers: Sequence[str],
+    as_of: datetime | None = None,
+    clock: Clock = system_clock,
+) -> Vectors:
+    """Read and finish the features of customers.
+
+    Parameters
+    ----------
+    store : OnlineStore
+        Where states are.
+    layout : Layout
+        Which features.
+    customers : sequence of str
+        Who.
+    as_of : datetime, optional
+        The instant that all rows speak for; default: now.
+    clock : Clock
+        What time it is.
+
+    Raises
+    ------
+    StateError
+        States are missing or of other features, or count events that came after `as_of`.
+    UnreachableError
+        The store does not answer.
+    """
+    kept = store.read(customers)
+    unready = sorted({one.partition for one in kept if not is_ready(one, layout)})
+    if unready:
+        raise StateError(
+            f"The online store has no complete states of these features for partitions {', '.join(map(str, unready))}.",
+            hint="Run `tenure stream`: it fills what is missing.",
+            partitions=unready,
+        )
+    return finished(layout, kept, as_of, clock)
+
+
+def is_ready(kept: Kept, layout: Layout) -> bool:
+    """Whether the customer's partition holds complete states of these features."""
+    return kept.mark is not None and kept.mark.note.get("ready") is True and kept.mark.note["layout"] == layout.hash
+
+
+def finished(layout: Layout, kept: Sequence[Kept], as_of: datetime | None, clock: Clock = system_clock) -> Vectors:
+    """Finish the states of customers whose partitions are ready."""
+    states = decode(layout, [one.state for one in kept])
+    at = np.full(len(kept), ((as_of or clock()) - EPOCH) // _MICROSECOND)
+    if as_of is None:
+        at = np.maximum(at, states.floor)
+    notes: list[Mapping[str, Any]] = [one.mark.note if one.mark else {} for one in kept]
+    folded = np.array([int(note.get("appended", 0)) for note in notes], dtype=np.int64)
+    return Vectors(tuple(one.customer_id for one in kept), at, folded, finish(states, at))
