@@ -229,7 +229,8 @@ def _usable(texts: pa.StringArray) -> Mask:
         trimmed = pc.utf8_trim(texts.take(pa.array(rest)), WHITESPACE)
         usable = usable.copy()
         usable[rest] = pc.not_equal(trimmed, "").fill_null(False).to_numpy(zero_copy_only=False)
-    return usable & ~pc.match_substring(texts, "\0").fill_null(False).to_numpy(zero_copy_only=False)
+    broken: Mask = pc.match_substring(texts, "\0").fill_null(False).to_numpy(zero_copy_only=False)
+    return usable & ~broken
 
 
 def _at_home(customers: pa.StringArray, home: Callable[[str], int], partition: int) -> Mask:
