@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_locked_file_is_given_up_in_time_and_used_again(tmp_path: Path) -> Non
         mark = write(store, store.claim(0), 1)
         with closing(sqlite3.connect(tmp_path / "online.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            for ask in (lambda: store.claim(0), lambda: write(store, mark, 2)):
+            for ask in (partial(store.claim, 0), partial(write, store, mark, 2)):
                 with pytest.raises(UnreachableError, match=r"locked by another process for 0\.2 seconds"):
                     ask()
             assert fits(store) == 1

@@ -152,6 +152,18 @@ def test_an_unreachable_server_is_used_again_when_it_is_back(server: RedisServer
         assert store.apply(0, mark, Update(6, {})).position == 6
 
 
+def test_a_server_that_was_restarted_meanwhile_is_used_at_once(server: RedisServer) -> None:
+    with closing(open_store(server)) as store:
+        [customer] = of_partition(store, 0, 1)
+        mark = store.apply(0, store.claim(0), Update(5, {}, {customer: b"s"}))
+        server.kill()
+        server.start()
+        assert store.read([customer])[0].mark == mark
+        server.kill()
+        server.start()
+        assert store.apply(0, mark, Update(6, {})).position == 6
+
+
 def test_no_answer_reaches_another_caller(server: RedisServer) -> None:
     """Requests end early all the time, on connections that are shared; every answer is the one to the question."""
     with closing(open_store(server)) as writer:

@@ -41,6 +41,7 @@ sa.Table(
     sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("customer", sa.LargeBinary, primary_key=True),
     sa.Column("state", sa.LargeBinary, nullable=False),
+    postgresql_with={"fillfactor": 70},  # room for new states beside the old ones, without a new entry in the index
 )
 sa.Table(
     "online_rows",
@@ -272,8 +273,9 @@ class PostgresStore:
 
 def _set(connection: sa.Connection, statement_sql: str, partition: int, values: Mapping[str, bytes]) -> None:
     if values:
-        names = [customer.encode() for customer in values]
-        asked = {"partition": partition, "names": names, "values": list(values.values())}
+        # In the order of the index, neighbours share its pages.
+        names, contents = zip(*sorted((customer.encode(), value) for customer, value in values.items()), strict=True)
+        asked = {"partition": partition, "names": list(names), "values": list(contents)}
         connection.exec_driver_sql(statement_sql, asked)
 
 

@@ -32,7 +32,7 @@ from tenure.store.redis_link import Command, Link, Servers
 __all__ = ["RedisStore"]
 
 _STATE = b"s:"
-_PAIRS = 500  # of a field and a value in one command: Redis works on some while the next are on their way
+_PAIRS = 500  # of a field and a value in one command
 _FULL_BYTES = 1 << 14
 _RACES = 1_000
 _POLICY_HINT = "Set it with: redis-cli CONFIG SET maxmemory-policy noeviction"

@@ -49,18 +49,21 @@ _LAST_SEEN_SQL = "SELECT n, ids FROM online_seen WHERE partition = ? AND bucket 
 _SET_SEEN_SQL = "INSERT OR REPLACE INTO online_seen VALUES (?, ?, ?, ?)"
 _FULL_BYTES = 1 << 14
 _ASKED = 500  # customers in one query
-_CACHE_KIB = 65_536
+# A writer goes through the whole file again and again, a reader meets few pages twice.
+_WRITER_CACHE_KIB, _READER_CACHE_KIB = 262_144, 8_192
+_CHECKPOINT_PAGES = 8_000
 
 
 class _Connection:
     """One connection, and which file it is of."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float, cache_kib: int) -> None:
         self.raw = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
             self.raw.execute("PRAGMA journal_mode = WAL")
             self.raw.execute("PRAGMA synchronous = NORMAL")
-            self.raw.execute(f"PRAGMA cache_size = {-_CACHE_KIB:d}")
+            self.raw.execute(f"PRAGMA cache_size = {-cache_kib:d}")
+            self.raw.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES:d}")
             self.raw.executescript(_TABLES_SQL)
             self.file = _file(path)
         except BaseException:
@@ -95,8 +98,9 @@ class SqliteStore:
         self.partitions = partitions
         self.name = f"sqlite at {path}"
         self._place, self._path, self._timeout = place, path, timeout
-        self._idle = Idle(self._open, lambda connection: connection.file == _file(path))
-        with self._use() as connection:
+        self._readers = Idle(lambda: self._open(_READER_CACHE_KIB), self._is_current)
+        self._writers = Idle(lambda: self._open(_WRITER_CACHE_KIB), self._is_current)
+        with self._use(self._readers) as connection:
             connection.execute("SELECT count(*) FROM online_marks")
 
     def claim(self, partition: int) -> Mark:
@@ -134,7 +138,7 @@ class SqliteStore:
     def states(self, partition: int, customers: Sequence[str]) -> list[bytes | None]:
         """The states of customers of one partition."""
         names = [customer.encode() for customer in customers]
-        with self._use() as connection:
+        with self._use(self._readers) as connection:
             found = _states(connection, partition, names)
         return [found.get(name) for name in names]
 
@@ -142,7 +146,7 @@ class SqliteStore:
         """The ids that were seen, by bucket."""
         query = "SELECT bucket, ids FROM online_seen WHERE partition = ? ORDER BY bucket, n"
         buckets: dict[int, list[bytes]] = {}
-        with self._use() as connection:
+        with self._use(self._readers) as connection:
             for bucket, ids in connection.execute(query, (partition,)):
                 buckets.setdefault(bucket, []).append(ids)
         return {bucket: b"".join(parts) for bucket, parts in buckets.items()}
@@ -153,7 +157,7 @@ class SqliteStore:
         for number, customer in enumerate(customers):
             groups.setdefault(self._place(customer), []).append(number)
         kept: dict[int, Kept] = {}
-        with self._use() as connection:
+        with self._use(self._readers) as connection:
             connection.execute("BEGIN")
             for partition, numbers in groups.items():
                 names = [customers[number].encode() for number in numbers]
@@ -168,7 +172,7 @@ class SqliteStore:
     def marks(self) -> Mapping[int, Mark]:
         """The marks of all partitions."""
         query = "SELECT partition, epoch, position, note FROM online_marks WHERE partition < ? ORDER BY partition"
-        with self._use() as connection:
+        with self._use(self._readers) as connection:
             found = connection.execute(query, (self.partitions,)).fetchall()
         return {partition: Mark(epoch, position, json.loads(note)) for partition, epoch, position, note in found}
 
@@ -179,31 +183,35 @@ class SqliteStore:
             f"SELECT customer, state FROM online_states WHERE partition = ? AND {after_sql} ORDER BY customer LIMIT ?"
         )
         size = max(limit, 1)
-        with self._use() as connection:
+        with self._use(self._readers) as connection:
             found = connection.execute(query, (partition, bytes.fromhex(cursor or ""), size)).fetchall()
         following = found[-1][0].hex() if len(found) == size else None
         return [(name.decode(), state) for name, state in found], following
 
     def size(self, partition: int) -> int:
         """How many customers have a state."""
-        with self._use() as connection:
+        with self._use(self._readers) as connection:
             query = "SELECT count(*) FROM online_states WHERE partition = ?"
             return int(connection.execute(query, (partition,)).fetchone()[0])
 
     def close(self) -> None:
         """Close the connections."""
-        self._idle.close()
+        self._readers.close()
+        self._writers.close()
 
-    def _open(self) -> _Connection:
+    def _open(self, cache_kib: int) -> _Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        return _Connection(self._path, self._timeout)
+        return _Connection(self._path, self._timeout, cache_kib)
+
+    def _is_current(self, connection: _Connection) -> bool:
+        return connection.file == _file(self._path)
 
     @contextmanager
-    def _use(self) -> Iterator[sqlite3.Connection]:
+    def _use(self, idle: Idle[_Connection]) -> Iterator[sqlite3.Connection]:
         """A connection that is used again if all goes well, and closed, which undoes what is open, if not."""
         used: _Connection | None = None
         try:
-            used = self._idle.take()
+            used = idle.take()
             yield used.raw
         except BaseException as error:
             if used is not None:
@@ -211,11 +219,11 @@ class SqliteStore:
             if isinstance(error, sqlite3.Error | OSError):
                 raise self._known(error) from error
             raise
-        self._idle.give(used)
+        idle.give(used)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._use() as connection:
+        with self._use(self._writers) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")

@@ -42,6 +42,7 @@ _PASSING = (
 )
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM")
 _READ_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 19
 _REDIRECTIONS = 3
 
 
@@ -65,9 +66,15 @@ class Link:
         self._waiting.register(self._socket, select.POLLIN)
 
     def send(self, *commands: Command) -> None:
-        """Send commands without waiting for their replies."""
-        pack = self._pack
-        self._socket.sendall(b"".join([pack(tuple(command)) for command in commands]))
+        """Send commands without waiting for their replies; many in pieces, so that Redis begins while we still pack."""
+        pack, pieces, size = self._pack, [], 0
+        for command in commands:
+            pieces.append(pack(tuple(command)))
+            size += len(pieces[-1])
+            if size > _PIECE_BYTES:
+                self._socket.sendall(b"".join(pieces))
+                pieces, size = [], 0
+        self._socket.sendall(b"".join(pieces))
 
     def receive(self, count: int) -> list[Any]:
         """Read that many replies; errors among them are values."""
