@@ -145,8 +145,13 @@ def bury(engine: Engine, letters: Sequence[DeadLetter]) -> None:
     if not letters:
         return
     insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    rows = [_row(letter) for letter in sorted(letters, key=_place)]  # one order for all, so that none lock each other
     with _transaction(engine) as connection:
-        connection.execute(insert(dead_letters).on_conflict_do_nothing(), [_row(letter) for letter in letters])
+        connection.execute(insert(dead_letters).on_conflict_do_nothing(), rows)
+
+
+def _place(letter: DeadLetter) -> tuple[str, int, int]:
+    return letter.log, letter.partition, letter.offset
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:
