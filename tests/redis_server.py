@@ -89,14 +89,33 @@ def cluster(folder: Path) -> Iterator[RedisServer]:
     """One node that has all slots and refuses commands across them."""
     with running(RedisServer(folder, "--cluster-enabled", "yes", port=free_port())) as server:
         server.say("CLUSTER", "ADDSLOTS", *range(16_384))
-        deadline = time.monotonic() + START_SECONDS
-        while "cluster_state:ok" not in _cluster_info(server):
-            if time.monotonic() > deadline:
-                raise RuntimeError("the cluster did not come up")
-            time.sleep(0.02)
+        wait_for(server, "cluster_state:ok")
         yield server
 
 
-def _cluster_info(server: RedisServer) -> str:
-    information = server.say("CLUSTER", "INFO")
-    return information.decode() if isinstance(information, bytes) else str(information)
+@contextmanager
+def cluster_of_two(folder: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
+    """Two nodes that have half of the slots each."""
+    (folder / "1").mkdir()
+    (folder / "2").mkdir()
+    with (
+        running(RedisServer(folder / "1", "--cluster-enabled", "yes", port=free_port())) as one,
+        running(RedisServer(folder / "2", "--cluster-enabled", "yes", port=free_port())) as two,
+    ):
+        one.say("CLUSTER", "ADDSLOTS", *range(8_192))
+        two.say("CLUSTER", "ADDSLOTS", *range(8_192, 16_384))
+        two.say("CLUSTER", "SET-CONFIG-EPOCH", 2)
+        one.say("CLUSTER", "MEET", "127.0.0.1", two.port)
+        for server in (one, two):
+            wait_for(server, "cluster_state:ok")
+            wait_for(server, "cluster_slots_ok:16384")
+        yield one, two
+
+
+def wait_for(server: RedisServer, line: str) -> None:
+    """Wait until what a node says of its cluster has a line."""
+    deadline = time.monotonic() + START_SECONDS
+    while line not in (information := str(server.say("CLUSTER", "INFO"))):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the cluster did not come up: {information}")
+        time.sleep(0.02)

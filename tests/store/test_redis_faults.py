@@ -16,7 +16,7 @@ import pytest
 from tenure.core.errors import ConfigError, FencedError, StateError, UnreachableError
 from tenure.store.online import open_online
 from tenure.store.protocol import Mark, OnlineStore, Update
-from tests.redis_server import RedisServer, cluster, running
+from tests.redis_server import RedisServer, cluster, cluster_of_two, running, wait_for
 
 CUSTOMERS = [f"customer-{n}" for n in range(20_000)]
 
@@ -271,8 +271,37 @@ def test_a_cluster_that_forgets_a_slot_and_gets_it_back(tmp_path: Path) -> None:
         with pytest.raises(UnreachableError):
             store.apply(0, marks[0], Update(1, {}))
         server.say("CLUSTER", "ADDSLOTS", slot)
-        deadline = time.monotonic() + 30
-        while "cluster_state:ok" not in str(server.say("CLUSTER", "INFO")) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(server, "cluster_state:ok")
         assert store.apply(0, marks[0], Update(1, {})).position == 1
         assert len(store.marks()) == 4
+
+
+def test_a_slot_that_moves_to_another_server_is_followed(tmp_path: Path) -> None:
+    with cluster_of_two(tmp_path) as (one, two), closing(open_store(one)) as store:
+        servers = {server.say("CLUSTER", "MYID"): server for server in (one, two)}
+        marks = {partition: store.claim(partition) for partition in range(4)}
+        has_keys = {name for name, server in servers.items() if server.say("DBSIZE")}
+        assert has_keys == set(servers)  # so that a read asks both
+        assert [kept.mark for kept in store.read(CUSTOMERS[:50])] == [
+            marks[kept.partition] for kept in store.read(CUSTOMERS[:50])
+        ]
+        slot = one.say("CLUSTER", "KEYSLOT", "tenure:{shop:0}")
+        source, target = (one, two) if slot < 8_192 else (two, one)
+        move(slot, source, target)
+        assert store.marks() == marks
+        assert store.apply(0, marks[0], Update(1, {})).position == 1
+        move(slot, target, source)
+        with pytest.raises(UnreachableError, match="MOVED"):
+            store.claim(0)
+        assert store.claim(0).position == 1
+
+
+def move(slot: int, source: RedisServer, target: RedisServer) -> None:
+    """Move a slot with its keys, as redis-cli does."""
+    from_id, to_id = source.say("CLUSTER", "MYID"), target.say("CLUSTER", "MYID")
+    target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", from_id)
+    source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", to_id)
+    keys = source.say("CLUSTER", "GETKEYSINSLOT", slot, 100)
+    source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
+    for server in (target, source):
+        server.say("CLUSTER", "SETSLOT", slot, "NODE", to_id)

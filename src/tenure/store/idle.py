@@ -47,12 +47,14 @@ class Idle(Generic[T]):
     def __init__(self, make: Callable[[], T], is_usable: Callable[[T], bool], keep: int = 64) -> None:
         self._make, self._is_usable, self._keep = make, is_usable, keep
         self._waiting: deque[T] = deque()
+        self._parents: list[deque[T]] = []
         self._process = os.getpid()
         self._closed = False
 
     def take(self) -> T:
         """Take a connection that waits, or make one."""
         if self._process != os.getpid():  # a forked process must not talk on its parent's connections
+            self._parents.append(self._waiting)  # never closed here: that, too, would be talking on them
             self._waiting, self._process = deque(), os.getpid()
         while self._waiting:
             try:

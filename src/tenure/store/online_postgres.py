@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tenure.core.errors import StateError, UnreachableError
 from tenure.core.extras import require
@@ -126,7 +127,9 @@ class PostgresStore:
             "tcp_user_timeout": milliseconds,
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
         }
-        self._engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), connect_args=limits, pool_size=16)
+        self._engine = sa.create_engine(
+            url.set(drivername="postgresql+psycopg"), connect_args=limits, pool_size=16, pool_timeout=timeout
+        )
         self._place, self._timeout = place, timeout
         self.partitions = partitions
         self.name = f"postgresql at {url.host or url.query.get('host', 'localhost')}/{url.database}"
@@ -256,7 +259,7 @@ class PostgresStore:
     def _known(self, error: SQLAlchemyError) -> StateError:
         cause = str(getattr(error, "orig", None) or error).strip()
         kind = type(getattr(error, "orig", None)).__name__
-        gone = isinstance(error, DBAPIError) and error.connection_invalidated
+        gone = isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
         if gone or kind in {
             "OperationalError",
             "QueryCanceled",

@@ -13,7 +13,7 @@ much again.
 
 from __future__ import annotations
 
-import select
+import selectors
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +44,7 @@ _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM")
 _READ_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 19
 _REDIRECTIONS = 3
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # Windows has no poll
 
 
 class Link:
@@ -62,8 +63,8 @@ class Link:
         self._socket = connection._sock  # noqa: SLF001  (redis-py has no public name for it)
         self._reader = hiredis.Reader()
         self._pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
-        self._waiting = select.poll()
-        self._waiting.register(self._socket, select.POLLIN)
+        self._arrivals: selectors.BaseSelector = _Selector()
+        self._arrivals.register(self._socket, selectors.EVENT_READ)
 
     def send(self, *commands: Command) -> None:
         """Send commands without waiting for their replies; many in pieces, so that Redis begins while we still pack."""
@@ -102,10 +103,11 @@ class Link:
 
     def is_quiet(self) -> bool:
         """Nothing has arrived since the last reply: neither an unread answer nor the end of the connection."""
-        return not self._waiting.poll(0)
+        return not self._arrivals.select(0)
 
     def close(self) -> None:
         """Close the connection."""
+        self._arrivals.close()
         self._connection.disconnect()
 
 
@@ -149,10 +151,8 @@ class Servers:
         """Connections to the server that has a key."""
         if not self.is_cluster:
             return self._home
-        if not self._slots:
-            self.learn()
         slot = self._slot_of(key)
-        for first, last, pool in self._slots:
+        for first, last, pool in self._slots or self.learn():
             if first <= slot <= last:
                 return pool
         raise UnreachableError(f"No server of the Redis Cluster at {self.shown} has slot {slot}.", hint=_HINT)
@@ -161,10 +161,9 @@ class Servers:
         """Connections to every server that is written to."""
         if not self.is_cluster:
             return [self._home]
-        self.learn()
-        return list({id(pool): pool for _, _, pool in self._slots}.values())
+        return list({id(pool): pool for _, _, pool in self.learn()}.values())
 
-    def learn(self) -> None:
+    def learn(self) -> list[tuple[int, int, Idle[Link]]]:
         """Ask which server has which slots: the one in the URL, else any that was known before."""
         failure: TenureError | None = None
         for pool in list(self._pools.values()):
@@ -174,8 +173,9 @@ class Servers:
             except UnreachableError as error:
                 failure = error
                 continue
-            self._slots = [(first, last, self._pool(self._named(node))) for first, last, node, *_ in ranges]
-            return
+            slots = [(first, last, self._pool(self._named(node))) for first, last, node, *_ in ranges]
+            self._slots = slots  # another thread may forget them at any moment
+            return slots
         raise failure or UnreachableError(f"The Redis Cluster at {self.shown} does not answer.", hint=_HINT)
 
     def ask_all(self, requests: Sequence[tuple[bytes, Command]]) -> list[Any]:
