@@ -23,6 +23,7 @@ from tenure.source.judge import Rejected, Rules, judge
 from tenure.source.log import Batch, partition_of, partition_rule
 from tenure.source.record import parse
 
+MANY = 4 * settings().max_examples  # of every profile's number
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z
 SCHEMAS = {
@@ -325,7 +326,7 @@ def payloads(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from(damaged)) if draw(st.integers(0, 3)) == 0 else text
 
 
-@settings(max_examples=400)
+@settings(max_examples=MANY)
 @given(st.lists(payloads(), max_size=6), st.sampled_from([UTC, BERLIN]), st.sampled_from([SCHEMAS, CLASHING]))
 def test_many_at_once_are_judged_as_each_by_itself(
     records: list[bytes], zone: tzinfo, schemas: dict[str, EventSchema]
@@ -333,7 +334,7 @@ def test_many_at_once_are_judged_as_each_by_itself(
     assert at_once(records, schemas, zone) == one_by_one(records, schemas, zone)
 
 
-@settings(max_examples=300)
+@settings(max_examples=MANY)
 @given(st.lists(st.one_of(STAMPS, st.text(max_size=30)), max_size=8), st.sampled_from([UTC, BERLIN]))
 def test_times_read_at_once_are_those_read_one_by_one(texts: list[str], zone: tzinfo) -> None:
     micros, read = read_instants(pa.array([t.encode("utf-8", "ignore").decode() for t in texts], pa.string()), zone)
