@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, admin
+from confluent_kafka import KafkaError, KafkaException, TopicPartition, admin
 
 from tenure.core.errors import ConfigError, InputError, NotFoundError, StateError, TenureError, UnreachableError
 from tenure.core.settings import StreamSettings
@@ -307,6 +307,31 @@ def test_a_listener_that_cannot_finish_says_so_and_its_partitions_are_free(log: 
     second = log.reader(group, Member("second", store))
     poll_until(lambda: set(store.owner.values()) == {"second"}, lambda: store.fold(second.poll(50, 0.2)))
     second.close()
+
+
+def test_records_of_a_partition_that_goes_in_the_middle_of_a_poll_are_not_handed_out(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append(some_records(1_000))
+    store = Store()
+    reader: Any = log.reader(log.name.rpartition("/")[2], Member("only", store))
+    store.fold(next_batches(reader, 4))
+    consumer, gone = reader._consumer, TopicPartition(reader._address.topic, 2)
+
+    def taken_and_revoked(count: int, timeout: float) -> list[Any]:
+        messages: list[Any] = consumer.consume(count, timeout)
+        if count > 1 and 2 in reader._next:
+            reader._on_revoke([gone], lost=True)
+        return messages
+
+    doubles = SimpleNamespace(consume=taken_and_revoked, incremental_unassign=consumer.incremental_unassign)
+    monkeypatch.setattr(reader, "_consumer", doubles)
+    store.fold(next_batches(reader, 1_000))
+    assert ("only", "lost", (2,)) in store.told
+    poll_until(lambda: len({p for p, _ in store.folded} - {2}) == 3, lambda: store.fold(reader.poll(1_000, 0.2)))
+    assert store.positions.get(2, 0) <= 4
+    monkeypatch.undo()
+    reader.close()
 
 
 @pytest.mark.slow
