@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,6 +195,15 @@ def test_what_is_buried_meanwhile_waits_for_the_next_time(log: SqliteLog, tmp_pa
     assert sorted(one.offset for one in listed(engine, limit=9)) == [9_001, 9_002, 9_003]
     engine.dispose()
     other.dispose()
+
+
+def test_who_retry_at_once_append_each_letter_once(engine: Engine, log: SqliteLog) -> None:
+    letters = [letter(offset) for offset in range(2_200)]
+    bury(engine, letters)
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(retry, engine, log, clock=NOW) for _ in range(3)]
+        assert sum(one.result() for one in done) == len(letters)
+    assert payloads(log) == sorted(one.payload for one in letters)
 
 
 @given(st.binary(max_size=40))

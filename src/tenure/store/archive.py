@@ -259,11 +259,23 @@ class Archive:
             ) from error
 
     def drop(self, partition: int) -> None:
-        """Remove everything of a partition, its position first."""
+        """Remove everything of a partition, its position first.
+
+        Raises
+        ------
+        StateError
+            Something cannot be removed; try again.
+        """
         self.forget(partition)
-        self._marker(partition).unlink(missing_ok=True)
-        for folder in self.folder.glob(f"*/{partition}"):
-            shutil.rmtree(folder)
+        try:
+            self._marker(partition).unlink(missing_ok=True)
+            for folder in self.folder.glob(f"[!.]*/{partition}"):
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise StateError(
+                f"Partition {partition} of the archive {self.folder} cannot be removed: {error}.",
+                hint="Check who may write there, then do the same again.",
+            ) from error
 
     def paths(self, event_type: str, partition: int | None = None) -> tuple[Path, ...]:
         """The files of a type, of one partition or of all, by partition and first offset."""
