@@ -132,12 +132,15 @@ class Consumer:
 
     def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
         """Let partitions go; what is buffered for the archive is written unless somebody else may do so already."""
-        for partition in partitions:
-            self._ours.discard(partition)
-            held = self._held.pop(partition, None)
-            if held is not None and held.mark.position is not None and not lost:
-                self.stream.archive.flush(partition, held.mark.position)
-            self.stream.archive.forget(partition)
+        gone = {partition: self._held.pop(partition, None) for partition in partitions}
+        self._ours.difference_update(partitions)  # before anything fails: from here on they are somebody else's
+        try:
+            for partition, held in gone.items():
+                if held is not None and held.mark.position is not None and not lost:
+                    self.stream.archive.flush(partition, held.mark.position)
+        finally:
+            for partition in partitions:
+                self.stream.archive.forget(partition)
 
     def _hold(self, partition: int, mark: Mark) -> int:
         position = mark.position or 0
@@ -234,7 +237,8 @@ class Consumer:
     def _archive_due(self) -> None:
         for partition, held in list(self._held.items()):
             rows, age = self.stream.archive.buffered(partition)
-            if rows >= _ARCHIVE_ROWS or (rows and age >= self.stream.settings.archive_every.total_seconds()):
+            due = not 0 <= age < self.stream.settings.archive_every.total_seconds()  # below 0: the clock was set back
+            if rows >= _ARCHIVE_ROWS or (rows and due):
                 try:
                     self.stream.archive.flush(partition, held.mark.position or 0)
                 except StateError as error:  # the log has what the archive lacks: it is read again
