@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tenure.core.errors import StateError, UnreachableError
 from tenure.core.extras import require
-from tenure.store.protocol import Kept, Mark, Update, first_epoch, note_text, refuse_unless_held
+from tenure.store.protocol import Kept, Mark, Update, next_epoch, note_text, refuse_unless_held
 
 __all__ = ["PostgresStore"]
 
@@ -62,11 +62,11 @@ sa.Table(
 
 _CLAIM_SQL = (
     "INSERT INTO online_marks VALUES (%(partition)s, %(epoch)s, NULL, '{}') "
-    "ON CONFLICT (partition) DO UPDATE SET epoch = online_marks.epoch + 1 RETURNING epoch, position, note"
+    "ON CONFLICT (partition) DO UPDATE SET epoch = online_marks.epoch + %(stride)s RETURNING epoch, position, note"
 )
 _RESET_SQL = (
     "INSERT INTO online_marks VALUES (%(partition)s, %(epoch)s, NULL, %(note)s) ON CONFLICT (partition) "
-    "DO UPDATE SET epoch = online_marks.epoch + 1, position = NULL, note = excluded.note RETURNING epoch"
+    "DO UPDATE SET epoch = online_marks.epoch + %(stride)s, position = NULL, note = excluded.note RETURNING epoch"
 )
 _LOCK_SQL = "SELECT epoch, position FROM online_marks WHERE partition = %(partition)s FOR UPDATE"
 _MOVE_SQL = "UPDATE online_marks SET position = %(position)s, note = %(note)s WHERE partition = %(partition)s"
@@ -141,13 +141,13 @@ class PostgresStore:
     def claim(self, partition: int) -> Mark:
         """Raise the epoch of a partition."""
         with self._transaction() as connection:
-            values = {"partition": partition, "epoch": first_epoch()}
+            values = {"partition": partition, "epoch": next_epoch(None), "stride": next_epoch(0)}
             epoch, position, note = connection.exec_driver_sql(_CLAIM_SQL, values).one()
         return Mark(epoch, position, json.loads(note))
 
     def reset(self, partition: int, note: Mapping[str, Any]) -> Mark:
         """Raise the epoch of a partition and drop everything but rows."""
-        values = {"partition": partition, "epoch": first_epoch(), "note": note_text(note)}
+        values = {"partition": partition, "epoch": next_epoch(None), "stride": next_epoch(0), "note": note_text(note)}
         with self._transaction() as connection:
             [epoch] = connection.exec_driver_sql(_RESET_SQL, values).one()
             connection.exec_driver_sql("DELETE FROM online_states WHERE partition = %(partition)s", values)

@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tenure.core.errors import ConfigError, StateError, UnreachableError
-from tenure.store.protocol import Kept, Mark, Update, first_epoch, note_text, refuse_unless_held
+from tenure.store.protocol import Kept, Mark, Update, next_epoch, note_text, refuse_unless_held
 from tenure.store.redis_link import Command, Link, Servers
 
 __all__ = ["RedisStore"]
@@ -97,9 +97,9 @@ class RedisStore:
 
         def change(_: Link, found: _Document | None) -> tuple[_Document, list[Command]]:
             if found is None:
-                return _Document(Mark(first_epoch(), None, {})), []
+                return _Document(Mark(next_epoch(None), None, {})), []
             mark = found.mark
-            return _Document(Mark(mark.epoch + 1, mark.position, mark.note), found.seen), []
+            return _Document(Mark(next_epoch(mark.epoch), mark.position, mark.note), found.seen), []
 
         return self._change(partition, change)
 
@@ -107,7 +107,7 @@ class RedisStore:
         """Raise the epoch of a partition and drop everything but rows."""
 
         def change(_: Link, found: _Document | None) -> tuple[_Document, list[Command]]:
-            epoch = found.mark.epoch + 1 if found else first_epoch()
+            epoch = next_epoch(found.mark.epoch if found else None)
             return _Document(Mark(epoch, None, dict(note))), [("UNLINK", self._keys[partition])]
 
         return self._change(partition, change)

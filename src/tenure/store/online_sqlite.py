@@ -23,7 +23,7 @@ from typing import Any
 
 from tenure.core.errors import StateError, UnreachableError
 from tenure.store.idle import Idle
-from tenure.store.protocol import Kept, Mark, Update, first_epoch, note_text, refuse_unless_held
+from tenure.store.protocol import Kept, Mark, Update, next_epoch, note_text, refuse_unless_held
 
 __all__ = ["SqliteStore"]
 
@@ -107,7 +107,8 @@ class SqliteStore:
         """Raise the epoch of a partition."""
         with self._write() as connection:
             found = _mark(connection, partition)
-            mark = Mark(found.epoch + 1, found.position, found.note) if found else Mark(first_epoch(), None, {})
+            epoch = next_epoch(found.epoch if found else None)
+            mark = Mark(epoch, found.position, found.note) if found else Mark(epoch, None, {})
             return _set_mark(connection, partition, mark)
 
     def reset(self, partition: int, note: Mapping[str, Any]) -> Mark:
@@ -116,7 +117,7 @@ class SqliteStore:
             found = _mark(connection, partition)
             connection.execute("DELETE FROM online_states WHERE partition = ?", (partition,))
             connection.execute("DELETE FROM online_seen WHERE partition = ?", (partition,))
-            epoch = found.epoch + 1 if found else first_epoch()
+            epoch = next_epoch(found.epoch if found else None)
             return _set_mark(connection, partition, Mark(epoch, None, dict(note)))
 
     def apply(self, partition: int, mark: Mark, update: Update) -> Mark:

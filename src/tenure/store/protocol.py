@@ -5,15 +5,18 @@ with the mark of its partition. The invariant is what makes every event count ex
 
 **States, position and seen ids of a partition change together, and only for the consumer that holds the partition.**
 
-A consumer begins with `claim`, which raises the partition's epoch by one. Whatever it writes afterwards carries the
-mark it holds, and the store refuses it (`FencedError`) unless the stored epoch and position are those of the mark, in
-the same atomic step in which it writes. Two things follow. A consumer that has lost its partition without noticing
-can write nothing any more: someone else has claimed it since. And a write that was sent twice, because its answer got
+A consumer begins with `claim`, which raises the partition's epoch. Whatever it writes afterwards carries the mark it
+holds, and the store refuses it (`FencedError`) unless the stored epoch and position are those of the mark, in the
+same atomic step in which it writes. Two things follow. A consumer that has lost its partition without noticing can
+write nothing any more: someone else has claimed it since. And a write that was sent twice, because its answer got
 lost, is applied once: the second finds another position. After *any* error a consumer therefore forgets what it
 believed, claims again and goes on from the position that it is told; it is the same path as after a restart.
 
 What was lost is noticed, never guessed: a partition without a mark has no position, and `read` says so (`Kept.mark`
-is None). Its first epoch is a large random number, so that a mark from before the loss does not fit by chance.
+is None). A server may also come back with what it knew a second ago, or hand over to a replica that is behind: states
+and position go back together, and the log is read again from there, but claims of that second are forgotten, too. So
+that the next claim is not taken for one of them, epochs do not rise by one but by a random number, and the first one
+is random.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ __all__ = [
     "Mark",
     "OnlineStore",
     "Update",
-    "first_epoch",
+    "next_epoch",
     "note_text",
     "refuse_unless_held",
 ]
@@ -41,6 +44,7 @@ __all__ = [
 LONGEST_ID_BYTES = 2_000
 
 _FIRST_EPOCH_BITS = 40
+_STRIDE_BITS = 20  # leaves room for 2^42 claims before an epoch outgrows 63 bits
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class OnlineStore(Protocol):
         """How many partitions the log has."""
 
     def claim(self, partition: int) -> Mark:
-        """Become the only one who may write to a partition: its epoch rises by one."""
+        """Become the only one who may write to a partition: its epoch rises."""
 
     def reset(self, partition: int, note: Mapping[str, Any]) -> Mark:
         """Claim a partition and drop its states, seen ids and position; its rows stay."""
@@ -165,15 +169,22 @@ class OnlineStore(Protocol):
         """Give back what is open."""
 
 
-def first_epoch() -> int:
-    """An epoch for a partition of which nothing is known.
+def next_epoch(epoch: int | None) -> int:
+    """The epoch of whoever claims next: larger, by how much is luck.
+
+    Parameters
+    ----------
+    epoch : int or None
+        The epoch that is stored; None where nothing is.
 
     Examples
     --------
-    >>> first_epoch() != first_epoch()
+    >>> next_epoch(7) > 7
+    True
+    >>> next_epoch(None) != next_epoch(None)
     True
     """
-    return 1 + secrets.randbits(_FIRST_EPOCH_BITS)
+    return 1 + secrets.randbits(_FIRST_EPOCH_BITS) if epoch is None else epoch + 1 + secrets.randbits(_STRIDE_BITS)
 
 
 def note_text(note: Mapping[str, Any]) -> str:
