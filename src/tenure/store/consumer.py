@@ -305,4 +305,5 @@ def fits(mark: Mark, rules: Rules, log: EventLog) -> bool:
         and note.get("ready") is True
         and note.get("layout") == rules.layout.hash
         and note.get("log") == log.identity
+        and note.get("partitions") == log.partitions
     )

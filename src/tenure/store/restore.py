@@ -86,15 +86,20 @@ def begin(database: Engine, log: EventLog, as_of: datetime | None = None) -> dic
         firsts = {partition: first for partition, (first, _) in log.bounds().items()}
     else:
         firsts = dict(log.offsets_at((as_of - HANDOVER_SPAN - EPOCH) // _MICROSECOND))
+    _write(database, log, firsts, as_of)
+    return origins(database, log)
+
+
+def _write(database: Engine, log: EventLog, firsts: Mapping[int, int], as_of: datetime | None) -> None:
     text = None if as_of is None else as_of.isoformat()
     rows = [
         {"log": log.identity, "partition": partition, "first": first, "as_of": text}
         for partition, first in firsts.items()
     ]
+    same = sa.and_(_origins.c.log == log.identity, _origins.c.partition.in_(list(firsts)))
     with database.begin() as connection:
-        connection.execute(sa.delete(_origins).where(_origins.c.log == log.identity))
+        connection.execute(sa.delete(_origins).where(same))
         connection.execute(sa.insert(_origins), rows)
-    return origins(database, log)
 
 
 def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
@@ -105,8 +110,9 @@ def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
     StateError
         Records that count are neither in the archive nor in the log any more.
     """
-    known = origins(stream.database, stream.log) or begin(stream.database, stream.log)
-    spans = {partition: _span(stream, partition, known[partition]) for partition in partitions}
+    known = _known(stream)
+    # Customers of these partitions may have been in others before the log got more of them.
+    spans = {partition: _span(stream, partition, origin) for partition, origin in known.items()}
     as_of = known[partitions[0]].as_of
     truth = Truth(stream.rules.schemas, stream.history() if as_of else None, as_of, stream.archive, spans)
     with stream.engine() as engine:
@@ -123,6 +129,19 @@ def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
                     filling[partition].take(name, rows, appended)
     stream.progress("restore", 1.0)
     return {partition: one.finish() for partition, one in filling.items()}
+
+
+def _known(stream: Stream) -> dict[int, Origin]:
+    """Where every partition begins; one that the log got since begins where it begins in the log."""
+    known = origins(stream.database, stream.log) or begin(stream.database, stream.log)
+    added = stream.log.bounds().keys() - known.keys()
+    if added:
+        as_of = next(iter(known.values())).as_of
+        _write(
+            stream.database, stream.log, {partition: stream.log.bounds()[partition][0] for partition in added}, as_of
+        )
+        known = origins(stream.database, stream.log)
+    return known
 
 
 def _span(stream: Stream, partition: int, origin: Origin) -> Span:
@@ -173,6 +192,7 @@ class _Filling:
             "ready": False,
             "layout": stream.rules.layout.hash,
             "log": stream.log.identity,
+            "partitions": stream.log.partitions,
             "origin": span.first,
             "as_of": None if origin.as_of is None else origin.as_of.isoformat(),
         }
