@@ -168,6 +168,12 @@ def test_a_group_may_have_any_name(log: SqliteLog, tmp_path: Path) -> None:
     assert {entry.name for entry in tmp_path.iterdir()} == {"stream"}
 
 
+def test_a_group_that_cannot_be_joined_is_an_error(path: Path, log: SqliteLog) -> None:
+    path.with_name("log.db.groups").write_text("no folder")
+    with pytest.raises(StateError, match="cannot be joined"):
+        log.reader("g", Diary())
+
+
 class Recorded(sqlite3.Connection):
     """A connection that notes its statements, and fails before or after one of them."""
 

@@ -23,7 +23,7 @@ from tenure.source.judge import Rejected, Rules, judge
 from tenure.source.log import Batch, partition_of, partition_rule
 from tenure.source.record import parse
 
-MANY = 4 * settings().max_examples  # of every profile's number
+MANY = 2 * settings().max_examples  # of every profile's number
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z
 SCHEMAS = {

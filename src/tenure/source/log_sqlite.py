@@ -169,7 +169,13 @@ class SqliteLog:
     def reader(self, group: str, listener: Listener) -> SqliteReader:
         """Join a group of readers, of this process or others on this machine."""
         folder = self.path.with_name(f"{self.path.name}.groups") / quote(group, safe="").replace(".", "%2E")
-        return SqliteReader(self._reading(), str(self.path), Share(folder, self.partitions), listener)
+        connection = self._reading()
+        try:
+            share = Share(folder, self.partitions)
+        except BaseException:
+            connection.close()
+            raise
+        return SqliteReader(connection, str(self.path), share, listener)
 
     def bounds(self) -> Mapping[int, tuple[int, int]]:
         """The first offset that is kept and the next one to be given, of every partition."""
