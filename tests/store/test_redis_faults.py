@@ -96,7 +96,8 @@ def test_a_server_that_forgot_the_last_moment_goes_back_as_a_whole(tmp_path: Pat
 def test_a_flushed_server_is_noticed(server: RedisServer) -> None:
     with closing(open_store(server)) as store:
         [customer] = of_partition(store, 0, 1)
-        mark = store.apply(0, store.claim(0), Update(5, {}, {customer: b"s"}, rows={customer: b"r"}))
+        mark = store.apply(0, store.claim(0), Update(5, {}, {customer: b"s"}))
+        store.publish({customer: b"r"})
         server.say("FLUSHALL")
         [kept] = store.read([customer])
         assert (kept.mark, kept.state, kept.row) == (None, None, None)
@@ -238,7 +239,8 @@ def test_a_server_that_keeps_what_does_not_expire_is_taken(server: RedisServer, 
     with closing(open_store(server)) as store:
         customer, *_ = CUSTOMERS
         place = store.read([customer])[0].partition
-        store.apply(place, store.claim(place), Update(1, {}, {customer: b"s"}, {1: b"12345678"}, rows={customer: b"r"}))
+        store.apply(place, store.claim(place), Update(1, {}, {customer: b"s"}, {1: b"12345678"}))
+        store.publish({customer: b"r"})
         with server.client() as client:
             assert {client.ttl(key) for key in client.scan_iter()} == {-1}
 

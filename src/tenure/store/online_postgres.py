@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tenure.core.errors import StateError, UnreachableError
 from tenure.core.extras import require
-from tenure.store.protocol import Kept, Mark, Update, next_epoch, note_text, refuse_unless_held
+from tenure.store.protocol import Kept, Mark, Update, by_partition, next_epoch, note_text, refuse_unless_held
 
 __all__ = ["PostgresStore"]
 
@@ -160,7 +160,6 @@ class PostgresStore:
             found = connection.exec_driver_sql(_LOCK_SQL, {"partition": partition}).one_or_none()
             refuse_unless_held(partition, mark, *(found or (None, None)))
             _set(connection, _SET_STATES_SQL, partition, update.states)
-            _set(connection, _SET_ROWS_SQL, partition, update.rows)
             for bucket, ids in update.seen.items():
                 if ids:
                     _remember(connection, partition, bucket, ids)
@@ -172,6 +171,12 @@ class PostgresStore:
                 )
             connection.exec_driver_sql(_MOVE_SQL, values)
         return Mark(mark.epoch, update.position, dict(update.note))
+
+    def publish(self, rows: Mapping[str, bytes]) -> None:
+        """Keep rows of a batch in one transaction."""
+        with self._transaction() as connection:
+            for partition, own in sorted(by_partition(rows, self._place).items()):
+                _set(connection, _SET_ROWS_SQL, partition, own)
 
     def states(self, partition: int, customers: Sequence[str]) -> list[bytes | None]:
         """The states of customers of one partition."""

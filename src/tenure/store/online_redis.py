@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tenure.core.errors import ConfigError, StateError, UnreachableError
-from tenure.store.protocol import Kept, Mark, Update, next_epoch, note_text, refuse_unless_held
+from tenure.store.protocol import Kept, Mark, Update, by_partition, next_epoch, note_text, refuse_unless_held
 from tenure.store.redis_link import Command, Link, Servers
 
 __all__ = ["RedisStore"]
@@ -122,6 +122,12 @@ class RedisStore:
 
         return self._change(partition, change)
 
+    def publish(self, rows: Mapping[str, bytes]) -> None:
+        """Keep rows of a batch, partition by partition."""
+        for partition, own in by_partition(rows, self._place).items():
+            key = self._row_keys[partition]
+            self._servers.ask_all([(key, command) for command in _sets(key, b"", own)])
+
     def states(self, partition: int, customers: Sequence[str]) -> list[bytes | None]:
         """The states of customers of one partition."""
         if not customers:
@@ -207,8 +213,8 @@ class RedisStore:
         )
 
     def _applied(self, link: Link, partition: int, found: _Document, update: Update) -> tuple[_Document, list[Command]]:
-        key, rows = self._keys[partition], self._row_keys[partition]
-        commands = [*_sets(key, _STATE, update.states), *_sets(rows, b"", update.rows)]
+        key = self._keys[partition]
+        commands = [*_sets(key, _STATE, update.states)]
         seen = dict(found.seen)
         for bucket, ids in update.seen.items():
             if ids:

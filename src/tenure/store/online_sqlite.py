@@ -23,7 +23,7 @@ from typing import Any
 
 from tenure.core.errors import StateError, UnreachableError
 from tenure.store.idle import Idle
-from tenure.store.protocol import Kept, Mark, Update, next_epoch, note_text, refuse_unless_held
+from tenure.store.protocol import Kept, Mark, Update, by_partition, next_epoch, note_text, refuse_unless_held
 
 __all__ = ["SqliteStore"]
 
@@ -127,7 +127,6 @@ class SqliteStore:
             stored = (found.epoch, found.position) if found else (None, None)
             refuse_unless_held(partition, mark, *stored)
             connection.executemany(_SET_STATE_SQL, _sorted(partition, update.states))
-            connection.executemany(_SET_ROW_SQL, _sorted(partition, update.rows))
             for bucket, ids in update.seen.items():
                 if ids:
                     _remember(connection, partition, bucket, ids)
@@ -135,6 +134,12 @@ class SqliteStore:
                 forgotten = (partition, update.forget)
                 connection.execute("DELETE FROM online_seen WHERE partition = ? AND bucket < ?", forgotten)
             return _set_mark(connection, partition, Mark(mark.epoch, update.position, dict(update.note)))
+
+    def publish(self, rows: Mapping[str, bytes]) -> None:
+        """Keep rows of a batch in one transaction."""
+        with self._write() as connection:
+            for partition, own in by_partition(rows, self._place).items():
+                connection.executemany(_SET_ROW_SQL, _sorted(partition, own))
 
     def states(self, partition: int, customers: Sequence[str]) -> list[bytes | None]:
         """The states of customers of one partition."""

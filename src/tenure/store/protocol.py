@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ __all__ = [
     "Mark",
     "OnlineStore",
     "Update",
+    "by_partition",
     "next_epoch",
     "note_text",
     "refuse_unless_held",
@@ -82,8 +83,6 @@ class Update:
         Ids that were seen, appended to what the bucket holds.
     forget : int, optional
         Buckets with a smaller number are dropped.
-    rows : mapping of str to bytes
-        Rows that a batch run computed, by customer; those of other customers stay.
     """
 
     position: int | None
@@ -91,7 +90,6 @@ class Update:
     states: Mapping[str, bytes] = field(default_factory=dict)
     seen: Mapping[int, bytes] = field(default_factory=dict)
     forget: int | None = None
-    rows: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +141,9 @@ class OnlineStore(Protocol):
     def apply(self, partition: int, mark: Mark, update: Update) -> Mark:
         """Write everything of an update, or, where the mark is not the newest, nothing (`FencedError`)."""
 
+    def publish(self, rows: Mapping[str, bytes]) -> None:
+        """Keep rows that a batch computed, by customer; nobody has to hold a partition for that."""
+
     def states(self, partition: int, customers: Sequence[str]) -> list[bytes | None]:
         """The state of each customer of a partition, in the order asked for."""
 
@@ -185,6 +186,20 @@ def next_epoch(epoch: int | None) -> int:
     True
     """
     return 1 + secrets.randbits(_FIRST_EPOCH_BITS) if epoch is None else epoch + 1 + secrets.randbits(_STRIDE_BITS)
+
+
+def by_partition(rows: Mapping[str, bytes], place: Callable[[str], int]) -> dict[int, dict[str, bytes]]:
+    """Rows of customers by the partitions that the customers are in.
+
+    Examples
+    --------
+    >>> by_partition({"ana": b"a", "bo": b"b"}, len)
+    {3: {'ana': b'a'}, 2: {'bo': b'b'}}
+    """
+    found: dict[int, dict[str, bytes]] = {}
+    for customer, row in rows.items():
+        found.setdefault(place(customer), {})[customer] = row
+    return found
 
 
 def note_text(note: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The parts of a stream, put together once and handed to whoever folds, restores or verifies.
 
-Enters: parts that are open. Leaves: one record of them. Invariant: whoever has it can name every part, and none is found
+Enters: parts that are open. Leaves: one record of them. Invariant: whoever has it can name every part; none is found
 anywhere else.
 """
 

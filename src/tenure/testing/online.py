@@ -110,8 +110,10 @@ def check_a_write_is_kept(opener: Opener) -> None:
     """States, ids, rows and mark are there for whoever opens the place, and stay when others are written."""
     with closing(opener()) as store:
         one, two, three = _customers(store, 0, 3)
-        mark = store.apply(0, store.claim(0), Update(5, {}, {one: b"1", two: b"2"}, {7: b"i" * 8}, rows={one: b"r"}))
-        mark = store.apply(0, mark, Update(9, {"n": 2}, {two: b"22"}, {7: b"j" * 8, 8: b"k" * 8}, rows={three: b"q"}))
+        mark = store.apply(0, store.claim(0), Update(5, {}, {one: b"1", two: b"2"}, {7: b"i" * 8}))
+        store.publish({one: b"r"})
+        mark = store.apply(0, mark, Update(9, {"n": 2}, {two: b"22"}, {7: b"j" * 8, 8: b"k" * 8}))
+        store.publish({three: b"q"})
         with closing(opener()) as other:
             _same("marks", other.marks(), {0: mark})
             _same("states", other.states(0, [three, two, one]), [None, b"22", b"1"])
@@ -125,11 +127,11 @@ def check_who_lost_a_partition_writes_nothing(opener: Opener) -> None:
     """After somebody else's claim or reset, nothing of a write arrives."""
     with closing(opener()) as old, closing(opener()) as new:
         [customer] = _customers(old, 0, 1)
-        kept = old.apply(0, old.claim(0), Update(3, {}, {customer: b"kept"}, {1: b"12345678"}, rows={customer: b"r"}))
+        kept = old.apply(0, old.claim(0), Update(3, {}, {customer: b"kept"}, {1: b"12345678"}))
         for take in (partial(new.claim, 0), partial(new.reset, 0, {})):
             newest = take()
             before = _content(new, 0, [customer])
-            update = Update(newest.position or 4, {"x": 1}, {customer: b"lost"}, {1: b"x" * 8}, 9, {customer: b"y"})
+            update = Update(newest.position or 4, {"x": 1}, {customer: b"lost"}, {1: b"x" * 8}, 9)
             _refused(partial(old.apply, 0, kept, update))
             _same("what is stored after a refused write", _content(new, 0, [customer]), before)
             kept = new.apply(0, newest, Update(3, {}, {customer: b"kept"}))
@@ -154,7 +156,8 @@ def check_a_reset_leaves_rows(opener: Opener) -> None:
     """After a reset states, ids and position are gone, rows and other partitions are not."""
     with closing(opener()) as store:
         [customer], [neighbour] = _customers(store, 0, 1), _customers(store, 1, 1)
-        mark = store.apply(0, store.claim(0), Update(3, {}, {customer: b"s"}, {1: b"12345678"}, rows={customer: b"r"}))
+        store.publish({customer: b"r"})
+        mark = store.apply(0, store.claim(0), Update(3, {}, {customer: b"s"}, {1: b"12345678"}))
         other = store.apply(1, store.claim(1), Update(4, {}, {neighbour: b"t"}, {1: b"87654321"}))
         reset = store.reset(0, {"ready": False})
         _same("mark after a reset", reset, Mark(reset.epoch, None, {"ready": False}))
@@ -192,7 +195,8 @@ def check_any_bytes_are_kept(opener: Opener) -> None:
     with closing(opener()) as store:
         customers = _customers(store, 0, len(ODD_BYTES))
         values = dict(zip(customers, ODD_BYTES, strict=True))
-        store.apply(0, store.claim(0), Update(1, {}, values, rows=values))
+        store.apply(0, store.claim(0), Update(1, {}, values))
+        store.publish(values)
         _require(store.states(0, customers) == list(ODD_BYTES), "states differ from what was written")
         found = [(kept.state, kept.row) for kept in store.read(customers)]
         _require(found == [(value, value) for value in ODD_BYTES], "what is read differs from what was written")
@@ -206,7 +210,8 @@ def check_any_customer_is_kept(opener: Opener) -> None:
             groups.setdefault(kept.partition, []).append(kept.customer_id)
         for partition, customers in groups.items():
             values = {customer: b"%d" % ODD_CUSTOMERS.index(customer) for customer in customers}
-            store.apply(partition, store.claim(partition), Update(1, {}, values, rows=values))
+            store.apply(partition, store.claim(partition), Update(1, {}, values))
+            store.publish(values)
             _same("states", store.states(partition, customers), list(values.values()))
             _same("scan", dict(_pages(store, partition, 3)), values)
         expected = [b"%d" % number for number in range(len(ODD_CUSTOMERS))]
