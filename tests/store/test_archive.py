@@ -304,6 +304,13 @@ def test_a_field_that_takes_a_name_of_the_archive_is_refused(tmp_path: Path, nam
         Archive(tmp_path, {"login": EventSchema("login", values=(name,))})
 
 
+def test_an_archive_is_of_one_log(tmp_path: Path) -> None:
+    Archive(tmp_path / "a", LOGIN).keep_for("log-1")
+    Archive(tmp_path / "a", LOGIN).keep_for("log-1")
+    with pytest.raises(ConfigError, match="another event log"):
+        Archive(tmp_path / "a", LOGIN).keep_for("log-2")
+
+
 def test_the_archive_is_a_source(tmp_path: Path) -> None:
     schemas = {"login": EventSchema("login", values=("minutes",), needs_id=True)}
     archive = Archive(tmp_path / ".tenure" / "stream" / "archive", schemas)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from tenure.source.event_schema import NEVER, EventRows, EventSchema
+from tenure.source.event_schema import LONGEST_ID_BYTES, NEVER, EventRows, EventSchema
 from tenure.source.instants import read_instants
 from tenure.source.judge import DEEPEST, EARLIEST_MICROS, TOLERANCE_MICROS, Rules
 from tenure.source.log import Batch
@@ -220,7 +220,7 @@ def _instants(texts: pa.StringArray, latest: Longs, rules: Rules) -> tuple[Longs
 
 
 def _usable(texts: pa.StringArray) -> Mask:
-    """Whether each is there, not blank, and without the character that databases cannot keep."""
+    """Whether each is there, not blank, not too long, and without the character that databases cannot keep."""
     first = pc.binary_slice(texts.cast(pa.binary()), 0, 1) if len(texts) else texts.cast(pa.binary())
     visible = pc.and_(pc.greater_equal(first, b"!"), pc.less(first, b"\x7f")).fill_null(False)
     usable: Mask = visible.to_numpy(zero_copy_only=False)
@@ -230,7 +230,10 @@ def _usable(texts: pa.StringArray) -> Mask:
         usable = usable.copy()
         usable[rest] = pc.not_equal(trimmed, "").fill_null(False).to_numpy(zero_copy_only=False)
     broken: Mask = pc.match_substring(texts, "\0").fill_null(False).to_numpy(zero_copy_only=False)
-    return usable & ~broken
+    short: Mask = (
+        pc.less_equal(pc.binary_length(texts), LONGEST_ID_BYTES).fill_null(False).to_numpy(zero_copy_only=False)
+    )
+    return usable & short & ~broken
 
 
 def _at_home(customers: pa.StringArray, home: Callable[[str], int], partition: int) -> Mask:

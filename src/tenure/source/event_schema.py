@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from tenure.core.errors import ConfigError
 
-__all__ = ["NEVER", "RESERVED", "EventRows", "EventSchema", "Fault"]
+__all__ = ["LONGEST_ID_BYTES", "NEVER", "RESERVED", "EventRows", "EventSchema", "Fault"]
 
 RESERVED = ("type", "customer_id", "time", "recorded", "id")
+# What the narrowest store takes for a key: an entry of a PostgreSQL index holds some 2,700 bytes.
+LONGEST_ID_BYTES = 2_000
 # The `recorded` of an event that has none.
 NEVER = int(np.iinfo(np.int64).min)
 

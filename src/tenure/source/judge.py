@@ -19,7 +19,7 @@ from datetime import tzinfo
 from typing import Any, NamedTuple
 
 from tenure.core.time import EPOCH
-from tenure.source.event_schema import NEVER, EventSchema
+from tenure.source.event_schema import LONGEST_ID_BYTES, NEVER, EventSchema
 from tenure.source.fields import EARLIEST, TOLERANCE
 from tenure.source.instants import MICROSECOND, read_instant
 from tenure.source.reading import WHITESPACE
@@ -169,6 +169,8 @@ def _identity(document: Mapping[str, Any], name: str, role: str) -> str:
         raise Rejected(f"missing {role}", _shown(value))
     if "\0" in text:  # no database keeps such a text
         raise Rejected(f"unreadable {role}", _shown(value))
+    if len(text.encode()) > LONGEST_ID_BYTES:
+        raise Rejected(f"{role} is too long", _shown(value))
     return text
 
 

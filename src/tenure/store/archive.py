@@ -258,6 +258,25 @@ class Archive:
                 hint="Remove that file; events that the log still has are then archived again.",
             ) from error
 
+    def keep_for(self, log: str) -> None:
+        """Keep the records of this log, and of no other: offsets of two logs mean different records.
+
+        Raises
+        ------
+        ConfigError
+            The folder holds records of another log.
+        """
+        owner = self.folder / POSITIONS / "log"
+        if not owner.exists():
+            with atomic_path(owner) as path:
+                path.write_text(log, encoding="utf-8")
+        elif owner.read_text(encoding="utf-8") != log:
+            raise ConfigError(
+                f"The archive {self.folder} holds records of another event log than the one that is set.",
+                hint="Set [stream] archive to a new folder, or bring the old log back.",
+                folder=str(self.folder),
+            )
+
     def drop(self, partition: int) -> None:
         """Remove everything of a partition, its position first.
 

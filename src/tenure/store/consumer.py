@@ -101,8 +101,11 @@ class Consumer:
         Raises
         ------
         StateError
-            Something is wrong that waiting does not mend: records are gone, or the store belongs to another log.
+            Something is wrong that waiting does not mend: records are gone.
+        ConfigError
+            The archive belongs to another log.
         """
+        self.stream.archive.keep_for(self.stream.log.identity)
         reader = self.stream.log.reader(self.stream.settings.group, self)
         try:
             while not stop():

@@ -30,7 +30,6 @@ from typing import Any, Protocol
 from tenure.core.errors import FencedError
 
 __all__ = [
-    "LONGEST_ID_BYTES",
     "Kept",
     "Mark",
     "OnlineStore",
@@ -40,9 +39,6 @@ __all__ = [
     "note_text",
     "refuse_unless_held",
 ]
-
-# What the narrowest store can take for a key: an entry of a PostgreSQL index holds some 2,700 bytes.
-LONGEST_ID_BYTES = 2_000
 
 _FIRST_EPOCH_BITS = 40
 _STRIDE_BITS = 20  # leaves room for 2^42 claims before an epoch outgrows 63 bits

@@ -17,7 +17,8 @@ from threading import Event
 from typing import Any
 
 from tenure.core.errors import FencedError
-from tenure.store.protocol import LONGEST_ID_BYTES, Mark, OnlineStore, Update
+from tenure.source.event_schema import LONGEST_ID_BYTES
+from tenure.store.protocol import Mark, OnlineStore, Update
 
 __all__ = ["CHECKS", "ODD_CUSTOMERS", "Opener", "check_online_store"]
 
