@@ -25,7 +25,7 @@ from tenure.source.document import render, to_record
 from tenure.source.event_schema import EventSchema
 from tenure.source.judge import Rules, judge
 from tenure.source.reading import WHITESPACE
-from tenure.source.record_files import read_records
+from tenure.source.record_files import Unfit, read_placed, read_records
 
 VISIT = {"type": "visit", "customer_id": "ada", "time": "2026-01-31T12:00:00Z"}
 RULES = Rules({"visit": EventSchema("visit", values=("minutes",), categories=("page",), needs_id=True)}, UTC)
@@ -168,13 +168,13 @@ def test_lines_may_be_blank_and_begin_with_a_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"{broken", "line 2 is not JSON"),
-        (b"[1]", "line 2 is no JSON object"),
-        (b"\xff", "line 2 is not JSON"),
-        (b"[" * 100_000, "line 2 is not JSON"),
-        (b'{"a": 1, "a": 2}', "line 2 is not JSON: a name is given twice"),
+        (b"{broken", "line 2: This is not JSON"),
+        (b"[1]", "line 2: This is no JSON object"),
+        (b"\xff", "line 2: This is not JSON"),
+        (b"[" * 100_000, "line 2: This is not JSON"),
+        (b'{"a": 1, "a": 2}', "line 2: This is not JSON: a name is given twice"),
         (b'{"type": "visit"}', "line 2: This cannot be an event: it has no customer_id"),
-        (b" " * 1_000_002, "line 2 has more than 1,000,000 bytes"),
+        (b" " * 1_000_002, "line 2: This has more than 1,000,000 bytes"),
     ],
 )
 def test_a_bad_line_is_named(line: bytes, message: str, tmp_path: Path) -> None:
@@ -182,6 +182,18 @@ def test_a_bad_line_is_named(line: bytes, message: str, tmp_path: Path) -> None:
     path.write_bytes(json.dumps(VISIT).encode() + b"\n" + line + b"\n")
     with pytest.raises(InputError, match=message):
         list(read_records(path))
+
+
+def test_reading_goes_on_after_what_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "visits.jsonl"
+    good = json.dumps(VISIT).encode()
+    path.write_bytes(b"\n".join([b"{broken", b"x" * 3_000_000, good, b'{"type": "visit"}', good]))
+    (piece,) = read_placed(path)
+    assert [place for place, found in piece if isinstance(found, Unfit)] == ["line 1", "line 2", "line 4"]
+    assert [(place, found) for place, found in piece if not isinstance(found, Unfit)] == [
+        ("line 3", to_record(VISIT)),
+        ("line 5", to_record(VISIT)),
+    ]
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

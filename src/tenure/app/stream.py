@@ -1,12 +1,12 @@
 """`tenure stream`: the parts of a project's stream, opened from its settings, and what can be done with them.
 
-Enters: a `Place`. Leaves: an open `Stream` and the results of the verbs. Invariant: the features that are folded are those
-of the champion, or, before there is one, those that the settings declare: what is served is what was trained.
+Enters: a `Place`. Leaves: an open `Stream` and the results of the verbs. Invariant: the features that are folded are
+those of the champion, or, before there is one, those that the settings declare: what is served is what was trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ import pyarrow as pa
 from tenure.app.features import require_known
 from tenure.app.history import declared_features, default_as_of, open_history
 from tenure.app.place import Place
-from tenure.core.errors import ConfigError, NotFoundError
+from tenure.core.errors import ConfigError, HistoryError, NotFoundError
 from tenure.core.progress import Progress, silent
 from tenure.core.time import EPOCH, parse_timezone
 from tenure.features.declare import FeatureSet, declare, splits
@@ -40,6 +40,7 @@ __all__ = [
     "bootstrap",
     "check_parity",
     "consume",
+    "consume_all",
     "event_schemas",
     "is_caught_up",
     "open_stream",
@@ -197,9 +198,45 @@ def consume(stream: Stream, stop: Callable[[], bool], report: Callable[[Progress
     Consumer(stream, report).run(stop)
 
 
-def is_caught_up(stream: Stream) -> bool:
-    """Whether every partition is ready and everything that is appended has been folded."""
-    return all(one.ready and one.lag == 0 for one in status(stream, sizes=False))
+def is_caught_up(stream: Stream, ends: Mapping[int, int] | None = None) -> bool:
+    """Whether every partition is ready and everything before its end has been folded.
+
+    Without `ends`, the ends are those of this moment, which events that keep coming move on and on.
+    """
+    marks = stream.store.marks()
+    if ends is None:
+        ends = {partition: end for partition, (_, end) in stream.log.bounds().items()}
+    return all(
+        (mark := marks.get(partition)) is not None
+        and fits(mark, stream.rules, stream.log)
+        and (mark.position or 0) >= end
+        for partition, end in ends.items()
+    )
+
+
+def consume_all(
+    stream: Stream,
+    report: Callable[[Progressed], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Fold everything that has been appended until now, together with whoever else is folding, or until `stop`.
+
+    Raises
+    ------
+    StateError
+        Something is wrong that waiting does not mend, or the store stopped answering.
+    """
+    ends = {partition: end for partition, (_, end) in stream.log.bounds().items()}
+    whole = max(sum(ends.values()), 1)
+
+    def told(progressed: Progressed) -> None:
+        reached[progressed.partition] = min(progressed.position, ends.get(progressed.partition, 0))
+        stream.progress("fold", sum(reached.values()) / whole)
+        if report is not None:
+            report(progressed)
+
+    reached = {partition: mark.position or 0 for partition, mark in stream.store.marks().items()}
+    consume(stream, lambda: stop() or is_caught_up(stream, ends), told)
 
 
 def status(stream: Stream, *, sizes: bool = True) -> list[PartitionStatus]:
@@ -253,7 +290,7 @@ def rebuild(stream: Stream) -> list[PartitionStatus]:
         begin(stream.database, stream.log)
     for partition in stream.log.bounds():
         stream.store.reset(partition, {})
-    consume(stream, lambda: is_caught_up(stream), lambda progressed: None)
+    consume_all(stream)
     return status(stream)
 
 
@@ -283,8 +320,18 @@ def check_parity(
 
     Raises
     ------
+    HistoryError
+        Nothing is in the store yet, or nobody.
     StateError
-        The store is not filled.
+        A part of the store is being filled.
     """
+    marks = stream.store.marks()
+    if not any(fits(mark, stream.rules, stream.log) for mark in marks.values()):
+        raise HistoryError(
+            f"There is nothing to compare yet: no events have been folded into {stream.store.name}.",
+            hint="Run `tenure stream --until-caught-up` first.",
+        )
     chosen = list(customers) or sample_customers(stream.store, sample, seed)
+    if not chosen:
+        raise HistoryError("There is nobody to compare: no customer has a state.", hint="Append events first.")
     return verify(stream, features, chosen)

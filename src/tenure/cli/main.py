@@ -27,6 +27,7 @@ from tenure.cli.models import models
 from tenure.cli.output import console, emit_error
 from tenure.cli.score import score
 from tenure.cli.simulate import simulate
+from tenure.cli.stream import stream
 from tenure.cli.train import train
 from tenure.core.errors import ConfigError, StateError, TenureError
 
@@ -61,6 +62,7 @@ def _program(
 for verb in (demo, init, check, features, train, compare, score, explain, simulate):
     app.command()(verb)
 app.add_typer(models, name="models")
+app.add_typer(stream, name="stream")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,18 +80,19 @@ def main(arguments: list[str] | None = None) -> int:
     0
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    error = _run(arguments)
-    if error is None:
-        return 0
-    if error.message:
-        emit_error(error, as_json="--json" in arguments)
-    return error.exit_code
+    ended = _run(arguments)
+    if isinstance(ended, int):
+        return ended
+    if ended.message:
+        emit_error(ended, as_json="--json" in arguments)
+    return ended.exit_code
 
 
-def _run(arguments: list[str]) -> TenureError | None:
-    """Run a verb; whatever ends it early becomes one of tenure's errors."""
+def _run(arguments: list[str]) -> TenureError | int:
+    """Run a verb; whatever ends it early becomes one of tenure's errors, or the exit code of a verb that has spoken."""
     try:
-        if app(args=arguments, prog_name="tenure", standalone_mode=False) == _INTERRUPTED:
+        ended = app(args=arguments, prog_name="tenure", standalone_mode=False)
+        if ended == _INTERRUPTED:
             return TenureError("Interrupted.", hint="Run the same command again.")
     except TenureError as error:
         return error
@@ -99,7 +102,7 @@ def _run(arguments: list[str]) -> TenureError | None:
         return _own_failure(error) if error.filename is None else _unusable(error)
     except Exception as error:  # noqa: BLE001 - the last place where a failure can still be explained
         return _own_failure(error)
-    return None
+    return ended if isinstance(ended, int) else 0
 
 
 def _not_understood(error: TyperException) -> ConfigError:
