@@ -54,6 +54,11 @@ class Events:
         Numbers; NaN where there is none.
     categories : mapping of str to object array (n,)
         Texts; None where there is none.
+
+    Examples
+    --------
+    >>> Events(np.array([0, 1]), np.array([5, 6]), np.array([6, 7])).take(np.array([True, False])).time.tolist()
+    [5]
     """
 
     owner: Integers
@@ -173,7 +178,16 @@ def merge(one: States, other: States) -> States:
 
 
 def settle(states: States, now: Integers | int) -> States:
-    """Fold what has become visible by `now` (microseconds UTC, for all customers or for each)."""
+    """Fold what has become visible by `now` (microseconds UTC, for all customers or for each).
+
+    Examples
+    --------
+    >>> from tenure.features.declare import Feature, FeatureSet
+    >>> layout = Layout.of(FeatureSet((Feature("pay", "count"),)))
+    >>> ahead = fold(layout, {"pay": Events(np.array([0]), np.array([5]), np.array([6]))}, 1, now=5)
+    >>> len(ahead.pending), settle(ahead, 6).tiles[0]["rows"].tolist()
+    (1, [1])
+    """
     if not states.pending:
         return states
     limit = np.broadcast_to(np.asarray(now, dtype=np.int64), (states.size,))
@@ -198,6 +212,16 @@ def prune(states: States, floor: Integers | None = None) -> States:
         Of any age.
     floor : int64 array (size,), optional
         Raise the floors to this first: nobody will ask about an earlier instant.
+
+    Examples
+    --------
+    >>> from datetime import timedelta
+    >>> from tenure.features.declare import Feature, FeatureSet
+    >>> from tenure.features.series import DAY_US
+    >>> layout = Layout.of(FeatureSet((Feature("pay", "count", window=timedelta(days=7)),)))
+    >>> old = fold(layout, {"pay": Events(np.array([0]), np.array([5]), np.array([6]))}, 1, now=6)
+    >>> [len(states.tiles[0]["rows"]) for states in (prune(old), prune(old, np.array([8 * DAY_US])))]
+    [1, 0]
     """
     floors = states.floor if floor is None else np.maximum(states.floor, floor)
     tiles = tuple(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +40,7 @@ from tenure.store.restore import restore
 from tenure.store.seen import SPAN_DAYS, Seen, bucket_of
 from tenure.store.stream import Stream
 
-__all__ = ["Consumer", "Progressed", "fits"]
+__all__ = ["Consumer", "Progressed", "caught_up", "fits"]
 
 COUNTS = ("events", "duplicates", "known", "late", "dead")
 _FIRST_PATIENCE_SECONDS, _PATIENCE_SECONDS = 0.05, 2.0
@@ -76,7 +76,6 @@ class _Held:
     cursor: str | None = None
 
 
-@dataclass
 class Consumer:
     """Folds the partitions that the log gives it; the listener of its reader.
 
@@ -86,14 +85,22 @@ class Consumer:
         Where events come from and where states go.
     report : callable
         Told about every commit.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream(folded=False) as stream:
+    ...     Consumer(stream).run(stop=lambda: caught_up(stream))
+    ...     sum(mark.note["events"] for mark in stream.store.marks().values())
+    5
     """
 
-    stream: Stream
-    report: Callable[[Progressed], None] = _unheard
-    _held: dict[int, _Held] = field(default_factory=dict)
-    _ours: set[int] = field(default_factory=set)
-    _patience: float = _FIRST_PATIENCE_SECONDS
-    _next_look: float = 0.0
+    def __init__(self, stream: Stream, report: Callable[[Progressed], None] = _unheard) -> None:
+        self.stream, self.report = stream, report
+        self._held: dict[int, _Held] = {}
+        self._ours: set[int] = set()
+        self._patience = _FIRST_PATIENCE_SECONDS
+        self._next_look = 0.0
 
     def run(self, stop: Callable[[], bool], poll_seconds: float = 0.2) -> None:
         """Read and fold until `stop` says so; then archive what is buffered and give the partitions back.
@@ -309,4 +316,32 @@ def fits(mark: Mark, rules: Rules, log: EventLog) -> bool:
         and note.get("layout") == rules.layout.hash
         and note.get("log") == log.identity
         and note.get("partitions") == log.partitions
+    )
+
+
+def caught_up(stream: Stream, ends: Mapping[int, int] | None = None) -> bool:
+    """Whether every partition is ready and everything before its end has been folded.
+
+    Parameters
+    ----------
+    stream : Stream
+        Whose partitions.
+    ends : mapping of int to int, optional
+        Ends to reach; default: those of this moment, which events that keep coming move on and on.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream() as stream:
+    ...     caught_up(stream), caught_up(stream, {0: 99})
+    (True, False)
+    """
+    marks = stream.store.marks()
+    if ends is None:
+        ends = {partition: end for partition, (_, end) in stream.log.bounds().items()}
+    return all(
+        (mark := marks.get(partition)) is not None
+        and fits(mark, stream.rules, stream.log)
+        and (mark.position or 0) >= end
+        for partition, end in ends.items()
     )

@@ -113,6 +113,14 @@ def read_hybrid(
         The store does not answer.
     StateError
         A state counts events that came after `as_of`.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import SMALL_FEATURES, small_stream
+    >>> with small_stream() as stream:
+    ...     [row] = read_hybrid(stream.store, SMALL_FEATURES, stream.rules.layout, ["bo"], clock=stream.clock)
+    >>> row.values["pay_days_since_last"], row.events, row.attributes_age
+    (0.75, 'online', None)
     """
     now = as_of or clock()
     kept = store.read(customers)

@@ -61,7 +61,15 @@ class Origin:
 
 
 def origins(database: Engine, log: EventLog) -> dict[int, Origin]:
-    """What is written down about the partitions of a log."""
+    """What is written down about the partitions of a log.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream() as stream:
+    ...     origins(stream.database, stream.log)
+    {0: Origin(first=0, as_of=None), 1: Origin(first=0, as_of=None)}
+    """
     query = sa.select(_origins).where(_origins.c.log == log.identity)
     with database.connect() as connection:
         return {
@@ -81,6 +89,13 @@ def begin(database: Engine, log: EventLog, as_of: datetime | None = None) -> dic
         Whose partitions.
     as_of : datetime or None
         History counts until this instant, and the log from 72 hours before it; None: the log counts from its start.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream(folded=False) as stream:
+    ...     begin(stream.database, stream.log)[1]
+    Origin(first=0, as_of=None)
     """
     if as_of is None:
         firsts = {partition: first for partition, (first, _) in log.bounds().items()}
@@ -109,6 +124,14 @@ def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
     ------
     StateError
         Records that count are neither in the archive nor in the log any more.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream() as stream:
+    ...     marks = restore(stream, [0, 1])
+    >>> sum(mark.note["events"] for mark in marks.values())
+    5
     """
     known = _known(stream)
     # Customers of these partitions may have been in others before the log got more of them.
@@ -234,7 +257,7 @@ class _Filling:
 
 def _newest(engine: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> dict[int, int]:
     """When the newest archived record of every partition was appended, in microseconds."""
-    whole_sql = " UNION ALL ".join(f"SELECT _partition, _appended FROM {table}" for table in tables.values())
+    whole_sql = " UNION ALL ".join(f"SELECT _partition, _appended FROM {table_sql}" for table_sql in tables.values())
     found = engine.execute(
         f"SELECT _partition, epoch_us(max(_appended)) FROM ({whole_sql}) WHERE _partition IS NOT NULL GROUP BY 1"
     ).fetchall()

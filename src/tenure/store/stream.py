@@ -51,6 +51,13 @@ class Stream:
         For the age of events and for what "now" is to a reader; no event is judged by it.
     progress : Progress
         Told about long work.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream() as stream:
+    ...     stream.log.partitions, stream.rules.layout.events
+    (2, ('pay',))
     """
 
     settings: StreamSettings

@@ -87,10 +87,10 @@ def open_truth(
         engine.register("truth_customers", pa.table({"customer_id": pa.array(customers, pa.string())}))
     names = {}
     for name, schema in truth.schemas.items():
-        names[name] = quote_identifier(f"truth {name}")
+        view_sql = names[name] = quote_identifier(f"truth {name}")
         own_sql = "" if customers is None else " WHERE customer_id IN (SELECT customer_id FROM truth_customers)"
         engine.execute(
-            f"CREATE OR REPLACE TEMP VIEW {names[name]} AS "
+            f"CREATE OR REPLACE TEMP VIEW {view_sql} AS "
             f"SELECT * EXCLUDE (_offset, _turn) FROM ({_once_sql(engine, truth, schema)}){own_sql}"
         )
     return names
@@ -110,7 +110,8 @@ def _once_sql(engine: duckdb.DuckDBPyConnection, truth: Truth, schema: EventSche
 def _columns_sql(schema: EventSchema, *, recorded: bool = True) -> str:
     columns = ["customer_id", "time", "recorded" if recorded else "CAST(NULL AS TIMESTAMP) AS recorded"]
     columns += ["id"] if schema.needs_id else []
-    return ", ".join([*columns, *map(quote_identifier, (*schema.values, *schema.categories))])
+    own_sql = ", ".join(quote_identifier(name) for name in (*schema.values, *schema.categories))
+    return ", ".join([*columns, own_sql] if own_sql else columns)
 
 
 def _instant_sql(instant: datetime) -> str:

@@ -80,6 +80,14 @@ def read_vectors(
         States are missing or of other features, or count events that came after `as_of`.
     UnreachableError
         The store does not answer.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream() as stream:
+    ...     vectors = read_vectors(stream.store, stream.rules.layout, ["ana", "nobody"], clock=stream.clock)
+    >>> vectors.columns["pay_count_7d"].tolist()
+    [2.0, 0.0]
     """
     kept = store.read(customers)
     unready = sorted({one.partition for one in kept if not is_ready(one, layout)})

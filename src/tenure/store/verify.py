@@ -68,7 +68,15 @@ class Parity:
 
 
 def sample_customers(store: OnlineStore, size: int, seed: int) -> list[str]:
-    """Customers who have a state, by chance; all of them where there are not more."""
+    """Customers who have a state, by chance; all of them where there are not more.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> with small_stream() as stream:
+    ...     sample_customers(stream.store, 10, seed=0), len(sample_customers(stream.store, 2, seed=0))
+    (['ana', 'bo', 'cy'], 2)
+    """
     chosen: list[str] = []
     met, luck = 0, np.random.default_rng(seed)
     for partition in sorted(store.marks()):
@@ -102,6 +110,14 @@ def verify(stream: Stream, features: FeatureSet, customers: Sequence[str]) -> Pa
     ------
     StateError
         The store is not ready, or records that it counts are gone.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import SMALL_FEATURES, small_stream
+    >>> with small_stream() as stream:
+    ...     parity = verify(stream, SMALL_FEATURES, ["ana", "bo"])
+    >>> parity.customers, parity.features, parity.equal
+    (2, 3, True)
     """
     kept = stream.store.read(customers)
     layout = stream.rules.layout
