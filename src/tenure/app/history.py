@@ -101,6 +101,15 @@ def default_as_of(history: History) -> datetime:
     ------
     HistoryError
         The log holds no events.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> from tenure.source.history import EventTable
+    >>> last = datetime(2026, 1, 31, 12, 0, 0, 5, UTC)
+    >>> login = EventTable("login", (), 1, 1, last, last, (), (), has_recorded=False, has_id=False)
+    >>> default_as_of(History({"login": login}, None, None, "0f")).second
+    1
     """
     if history.watermark is None:
         raise HistoryError("The log holds no events.", hint="Check path and where in [events].")

@@ -119,6 +119,15 @@ def _derive(table: ir.Table, feature: Feature, cutoff: datetime) -> ir.Value:
 
 
 def without_events(rows: ir.Table, features: Iterable[Feature]) -> ir.Table:
-    """Fill in what a customer without any event of a type has: no events, a sum of nothing, no active days."""
+    """Fill in what a customer without any event of a type has: no events, a sum of nothing, no active days.
+
+    Examples
+    --------
+    >>> import ibis
+    >>> import pyarrow as pa
+    >>> rows = ibis.memtable(pa.table({"login_count": pa.array([None, 3], pa.int64())}))
+    >>> without_events(rows, [Feature("login", "count")]).login_count.to_pyarrow().to_pylist()
+    [0, 3]
+    """
     zero = [f.name for f in features if f.op in _ZERO_WITHOUT_EVENTS and f.over is None]
     return rows.mutate(**{name: rows[name].fill_null(0) for name in zero}) if zero else rows

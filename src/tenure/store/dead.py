@@ -190,6 +190,14 @@ def listed(engine: Engine, *, reason: str | None = None, limit: int, retried: bo
     ------
     StateError
         The database is busy or cannot be reached.
+
+    Examples
+    --------
+    >>> from tenure.core.database import open_database
+    >>> engine = open_database("sqlite://")
+    >>> bury(engine, [DeadLetter("log", 0, 7, 0, "malformed event", "", b"{")])
+    >>> [(letter.offset, letter.reason) for letter in listed(engine, limit=5)]
+    [(7, 'malformed event')]
     """
     query = sa.select(dead_letters).where(_about(reason, retried=retried)).order_by(_columns.number.desc())
     with _transaction(engine) as connection:
@@ -222,6 +230,14 @@ def counts(engine: Engine) -> dict[str, int]:
     ------
     StateError
         The database is busy or cannot be reached.
+
+    Examples
+    --------
+    >>> from tenure.core.database import open_database
+    >>> engine = open_database("sqlite://")
+    >>> bury(engine, [DeadLetter("log", 0, 7, 0, "malformed event", "", b"{")])
+    >>> counts(engine)
+    {'malformed event': 1}
     """
     number = sa.func.count().label("waiting")
     query = sa.select(_columns.reason, number).where(_about(None)).group_by(_columns.reason)
@@ -237,6 +253,14 @@ def unretryable(engine: Engine, *, reason: str | None = None) -> int:
     ------
     StateError
         The database is busy or cannot be reached.
+
+    Examples
+    --------
+    >>> from tenure.core.database import open_database
+    >>> engine = open_database("sqlite://")
+    >>> bury(engine, [DeadLetter("log", 0, 7, 0, "malformed event", "", b"{")])
+    >>> unretryable(engine)
+    1
     """
     query = sa.select(sa.func.count()).where(_about(reason), _columns.retryable.is_(sa.false()))
     with _transaction(engine) as connection:
@@ -270,6 +294,15 @@ def retry(engine: Engine, log: EventLog, *, reason: str | None = None, clock: Cl
     StateError
         The log or the database failed. Letters that were done before are marked; some may be in the log and not marked,
         and are appended once more the next time.
+
+    Examples
+    --------
+    >>> from tenure.testing.stream import small_stream
+    >>> payload = b'{"type": "pya", "customer_id": "ana"}'
+    >>> with small_stream() as stream:
+    ...     bury(stream.database, [DeadLetter(stream.log.identity, 0, 99, 0, "unknown type", "pya", payload)])
+    ...     retry(stream.database, stream.log)
+    1
     """
     with _transaction(engine) as connection:
         last = connection.execute(sa.select(sa.func.max(_columns.number))).scalar_one() or 0
