@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tenure.core.extras import require
-from tenure.core.progress import Progress, silent
+from tenure.core.progress import Progress, part, silent
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
@@ -142,7 +142,7 @@ class LightGBMFamily:
                 _Race.start(self._parameters(leaves, seed, threads), examples, fold == number, seed)
                 for number in range(int(fold.max()) + 1)
             ]
-            rounds = self._run(races, _part(progress, place / parts, 1 / parts))
+            rounds = self._run(races, part(progress, place / parts, 1 / parts))
             margin = np.empty(len(fold))
             for race in races:
                 margin[race.held_out] = race.margin(rounds)
@@ -246,10 +246,6 @@ def _booster(parameters: dict[str, Any], examples: Examples, seed: int) -> tuple
         free_raw_data=True,
     )
     return lightgbm.Booster(parameters, rows), means
-
-
-def _part(progress: Progress, start: float, width: float) -> Progress:
-    return lambda stage, done: progress(stage, start + width * done)
 
 
 def _read(document: str, means: TargetMeans) -> LightGBMModel:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-from tenure.core.progress import Progress, silent
+from tenure.core.progress import Progress, part, silent
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.flat_trees import FlatTrees, flatten
 from tenure.model.fold import draw_customers
@@ -203,9 +203,9 @@ class XGBoostFamily:
         depths, start = self.settings.depths, 0.0
         if len(depths) > 1 and len(fold) > self.settings.depth_rows:
             drawn = draw_customers(examples.group, examples.label, self.settings.depth_rows, seed=seed)
-            sample = self._compare(examples.take(drawn), fold[drawn], depths, seed, threads, _part(progress, 0.0, 0.4))
+            sample = self._compare(examples.take(drawn), fold[drawn], depths, seed, threads, part(progress, 0.0, 0.4))
             depths, start = tuple(_rounds(sample.choice)), 0.4
-        return self._compare(examples, fold, depths, seed, threads, _part(progress, start, 1.0 - start))
+        return self._compare(examples, fold, depths, seed, threads, part(progress, start, 1.0 - start))
 
     def fit(
         self,
@@ -251,7 +251,7 @@ class XGBoostFamily:
         pairs = list(self._pairs(examples, fold, seed, threads))
         rounds, margins = {}, []
         for place, depth in enumerate(depths):
-            told = _part(progress, place / len(depths), 1 / len(depths))
+            told = part(progress, place / len(depths), 1 / len(depths))
             rounds[depth], boosters = self._race(pairs, self._parameters(depth, seed, threads), told)
             margin = np.empty(len(fold))
             for booster, (_, held_out, rows, shift) in zip(boosters, pairs, strict=True):
@@ -313,11 +313,6 @@ class XGBoostFamily:
             progress("cross-fit", 1 - 0.99 ** (number + 1))  # nobody knows how many rounds are left
         progress("cross-fit", 1.0)
         return best_rounds, boosters
-
-
-def _part(progress: Progress, start: float, width: float) -> Progress:
-    """Progress of a piece of work as progress of the whole."""
-    return lambda stage, done: progress(stage, start + width * done)
 
 
 def _rounds(choice: Choice) -> dict[int, int]:

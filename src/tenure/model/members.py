@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tenure.core.progress import Progress
+from tenure.core.progress import Progress, part
 from tenure.model.protocol import Choice, Examples, Family, Model, Vector
 
 __all__ = ["Members", "join_choices", "log_odds", "own_choice", "read_members", "save_members"]
@@ -53,8 +53,7 @@ class Members:
             What each of them chose.
         """
         margins, choices = [], []
-        for place, family in enumerate(self.families):
-            told = _part(progress, place, len(self.families))
+        for family, told in zip(self.families, self._told(progress), strict=True):
             crossed = family.cross_fit(examples, fold, seed=seed, threads=threads, progress=told)
             margins.append(log_odds(crossed.probability))
             choices.append(crossed.choice)
@@ -65,15 +64,13 @@ class Members:
     ) -> tuple[Model, ...]:
         """Train every member with its part of a common choice."""
         return tuple(
-            family.fit(
-                examples,
-                own_choice(family.name, choice),
-                seed=seed,
-                threads=threads,
-                progress=_part(progress, place, len(self.families)),
-            )
-            for place, family in enumerate(self.families)
+            family.fit(examples, own_choice(family.name, choice), seed=seed, threads=threads, progress=told)
+            for family, told in zip(self.families, self._told(progress), strict=True)
         )
+
+    def _told(self, progress: Progress) -> list[Progress]:
+        many = len(self.families)
+        return [part(progress, place / many, 1 / many) for place in range(many)]
 
 
 def log_odds(probability: Vector) -> Vector:
@@ -127,7 +124,3 @@ def save_members(folder: Path, models: Mapping[str, Model]) -> tuple[str, ...]:
 def read_members(folder: Path, families: Sequence[Family]) -> tuple[Model, ...]:
     """Read what `save_members` wrote."""
     return tuple(family.load(folder / family.name) for family in families)
-
-
-def _part(progress: Progress, place: int, parts: int) -> Progress:
-    return lambda stage, done: progress(stage, (place + done) / parts)
