@@ -33,6 +33,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
@@ -119,13 +120,7 @@ class CatBoostFamily:
     settings: CatBoostSettings = CatBoostSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose the rounds by the log loss of held-out customers, and give those predictions."""
         folds, paths = int(fold.max()) + 1, []
@@ -141,13 +136,7 @@ class CatBoostFamily:
         return CrossFit(probability, {"rounds": best}, float(row_log_loss(examples.label, probability).mean()))
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CatBoostModel:
         """Grow the chosen number of trees on all examples."""
         rows = _pool(examples.balanced(seed))

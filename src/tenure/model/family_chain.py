@@ -20,9 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from tenure.core.progress import Progress, silent
 from tenure.model.calibrate import fit_calibration
 from tenure.model.document import build, canonical, parse, plain, refused
@@ -35,6 +32,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Family,
+    Folds,
     Matrix,
     Model,
     Vector,
@@ -140,13 +138,7 @@ class ChainFamily:
     budget_seconds: float = 0.05
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Cross-fit the members, and bring each to the common scale; the first one's predictions are the chain's."""
         margins, choice = self._members.cross_fit(examples, fold, seed=seed, threads=threads, progress=progress)
@@ -158,13 +150,7 @@ class ChainFamily:
         return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> ChainModel:
         """Train the members on all examples."""
         models = self._members.fit(examples, choice, seed=seed, threads=threads, progress=progress)

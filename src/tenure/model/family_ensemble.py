@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from tenure.core.progress import Progress, silent
@@ -33,6 +32,7 @@ from tenure.model.protocol import (
     Explanation,
     Family,
     Flags,
+    Folds,
     Matrix,
     Model,
     Vector,
@@ -125,13 +125,7 @@ class EnsembleFamily:
         return self.weights is None
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Cross-fit the members, and learn the weights if they are to be learned."""
         margins, choice = self._members.cross_fit(examples, fold, seed=seed, threads=threads, progress=progress)
@@ -141,13 +135,7 @@ class EnsembleFamily:
         return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> EnsembleModel:
         """Train the members on all examples."""
         models = self._members.fit(examples, choice, seed=seed, threads=threads, progress=progress)

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import xgboost as xgb
 from sklearn.linear_model import LogisticRegression
 
@@ -40,6 +39,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
@@ -159,13 +159,7 @@ class ForestFamily:
     settings: ForestSettings = ForestSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose how large leaves are by the log loss of held-out customers, and give those predictions."""
         grounds = [
@@ -186,13 +180,7 @@ class ForestFamily:
         return best
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> ForestModel:
         """Grow the forest on all examples."""
         nobody = np.zeros(len(examples.label), dtype=np.bool_)

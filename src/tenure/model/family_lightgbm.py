@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from tenure.core.extras import require
 from tenure.core.progress import Progress, part, silent
@@ -29,6 +28,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
@@ -126,13 +126,7 @@ class LightGBMFamily:
     settings: LightGBMSettings = LightGBMSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose leaves and rounds by the log loss of held-out customers, and give those predictions."""
         found = []
@@ -153,13 +147,7 @@ class LightGBMFamily:
         return min(found, key=lambda result: result.log_loss)
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> LightGBMModel:
         """Grow the chosen number of trees on all examples."""
         parameters = self._parameters(int(choice["leaves"]), seed, threads)

@@ -33,6 +33,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Model,
     Vector,
@@ -164,13 +165,7 @@ class LogisticFamily:
     settings: LogisticSettings = LogisticSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose the penalty by the log loss of held-out customers, and give those predictions."""
         folds = int(fold.max()) + 1
@@ -188,13 +183,7 @@ class LogisticFamily:
         return CrossFit(probabilities[best], {"C": self.settings.strengths[best]}, losses[best])
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> Model:
         """Learn coefficients from all examples with the chosen penalty."""
         model = self._path(examples, (choice["C"],), seed, threads)[0]

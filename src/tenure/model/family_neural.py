@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -38,6 +37,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
@@ -104,7 +104,7 @@ class NeuralFamily:
     def cross_fit(
         self,
         examples: Examples,
-        fold: npt.NDArray[np.int64],
+        fold: Folds,
         *,
         seed: int,
         threads: int | None = None,  # noqa: ARG002 - see `neural_training`: the result must not depend on it

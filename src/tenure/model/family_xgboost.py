@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import xgboost as xgb
 
 from tenure.core.progress import Progress, part, silent
@@ -38,6 +37,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Model,
     Vector,
@@ -191,13 +191,7 @@ class XGBoostFamily:
         return replace(self, settings=replace(self.settings, **given))
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose depth and rounds by the log loss of held-out customers, and give those predictions."""
         depths, start = self.settings.depths, 0.0
@@ -208,13 +202,7 @@ class XGBoostFamily:
         return self._compare(examples, fold, depths, seed, threads, part(progress, start, 1.0 - start))
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> Model:
         """Grow the chosen number of trees on all examples."""
         means, matrix = learn_target_means(examples, seed=seed)
@@ -242,7 +230,7 @@ class XGBoostFamily:
     def _compare(
         self,
         examples: Examples,
-        fold: npt.NDArray[np.int64],
+        fold: Folds,
         depths: Sequence[int],
         seed: int,
         threads: int | None,
@@ -276,9 +264,7 @@ class XGBoostFamily:
         fixed = {"objective": "binary:logistic", "tree_method": "hist", "max_cat_to_onehot": FEW + 2}
         return given | fixed | {"max_depth": depth, "seed": seed, "nthread": threads or 0}
 
-    def _pairs(
-        self, examples: Examples, fold: npt.NDArray[np.int64], seed: int, threads: int | None
-    ) -> Iterator[_Pair]:
+    def _pairs(self, examples: Examples, fold: Folds, seed: int, threads: int | None) -> Iterator[_Pair]:
         for number in range(int(fold.max()) + 1):
             held_out = fold == number
             training, rest = examples.take(~held_out), examples.take(held_out)

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tenure.core.progress import Progress, part
-from tenure.model.protocol import Choice, Examples, Family, Model, Vector
+from tenure.model.protocol import Choice, Examples, Family, Folds, Model, Vector
 
 __all__ = ["Members", "join_choices", "log_odds", "own_choice", "read_members", "save_members"]
 
@@ -41,7 +40,7 @@ class Members:
         return tuple(family.name for family in self.families)
 
     def cross_fit(
-        self, examples: Examples, fold: npt.NDArray[np.int64], *, seed: int, threads: int | None, progress: Progress
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None, progress: Progress
     ) -> tuple[Vector, dict[str, float]]:
         """Cross-fit every member.
 

@@ -43,6 +43,7 @@ __all__ = [
     "Explanation",
     "Family",
     "Flags",
+    "Folds",
     "Matrix",
     "Model",
     "Rebalance",
@@ -54,6 +55,8 @@ __all__ = [
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Folds = npt.NDArray[np.int64]
+"""The fold of each row, 0 to `folds - 1`: whose training leaves it out."""
 Choice = Mapping[str, float]
 Explanation = Literal[
     "exact Shapley values (tree paths)",
@@ -247,12 +250,14 @@ class Family(Protocol):
     explanation: ClassVar[Explanation]
     """How its models find their contributions."""
 
-    def cross_fit(self, examples: Examples, fold: npt.NDArray[np.int64], *, seed: int, threads: int | None = None,
-                  progress: Progress = silent) -> CrossFit:  # fmt: skip
+    def cross_fit(
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
+    ) -> CrossFit:
         """Predict every row by a model that never saw its customer, and choose what has to be chosen."""
 
-    def fit(self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None,
-            progress: Progress = silent) -> Model:  # fmt: skip
+    def fit(
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
+    ) -> Model:
         """Train on all rows with a choice that `cross_fit` made."""
 
     def load(self, folder: Path) -> Model:
