@@ -22,8 +22,8 @@ from typing import ClassVar
 
 from tenure.core.progress import Progress, silent
 from tenure.model.calibrate import fit_calibration
+from tenure.model.cross_fit import judged
 from tenure.model.document import build, canonical, parse, plain, refused
-from tenure.model.measure import row_log_loss
 from tenure.model.members import Members, read_members, save_members
 from tenure.model.protocol import (
     Choice,
@@ -146,8 +146,7 @@ class ChainFamily:
             scale = fit_calibration("sigmoid", sigmoid(margin), examples.label)
             choice |= {f"scale.{name}.slope": scale.slope, f"scale.{name}.intercept": scale.intercept}
         first = f"scale.{self.members[0]}"
-        probability = sigmoid(choice[f"{first}.slope"] * margins[0] + choice[f"{first}.intercept"])
-        return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
+        return judged(examples.label, choice[f"{first}.slope"] * margins[0] + choice[f"{first}.intercept"], choice)
 
     def fit(
         self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent

@@ -21,8 +21,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from tenure.core.progress import Progress, silent
+from tenure.model.cross_fit import judged
 from tenure.model.document import build, canonical, parse, plain, refused
-from tenure.model.measure import row_log_loss
 from tenure.model.members import Members, read_members, save_members
 from tenure.model.protocol import (
     Choice,
@@ -130,9 +130,8 @@ class EnsembleFamily:
         """Cross-fit the members, and learn the weights if they are to be learned."""
         margins, choice = self._members.cross_fit(examples, fold, seed=seed, threads=threads, progress=progress)
         weights = self.weights or learn_weights(margins, examples.label, examples.weight)
-        probability = sigmoid(np.einsum("m,mr->r", np.array(weights), margins))
         choice |= {f"weight.{name}": weight for name, weight in zip(self.members, weights, strict=True)}
-        return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
+        return judged(examples.label, np.einsum("m,mr->r", np.array(weights), margins), choice)
 
     def fit(
         self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent

@@ -28,10 +28,10 @@ import xgboost as xgb
 from sklearn.linear_model import LogisticRegression
 
 from tenure.core.progress import Progress, silent
+from tenure.model.cross_fit import held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.fold import draw_customers
 from tenure.model.forest_leaves import with_log_odds
-from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
     Contributions,
@@ -162,16 +162,14 @@ class ForestFamily:
         self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose how large leaves are by the log loss of held-out customers, and give those predictions."""
-        grounds = [
-            _Ground.of(self.settings, examples, fold == number, seed, threads) for number in range(int(fold.max()) + 1)
-        ]
+        grounds = [_Ground.of(self.settings, examples, rows, seed, threads) for rows in held_out_rows(fold)]
         best, sizes = CrossFit(np.empty(0), {}, np.inf), self._leaf_sizes(len(fold))
         for place, size in enumerate(sizes):
             votes = np.empty((2, len(fold)))
             for number, ground in enumerate(grounds):
                 votes[:, ground.held_out] = self._both_votes(ground, size, seed, threads)
                 progress("cross-fit", (place + (number + 1) / len(grounds)) / len(sizes))
-            found = [_judged(vote, examples, leaf_rows=size, log_odds=float(kind)) for kind, vote in enumerate(votes)]
+            found = [_on_line(vote, examples, leaf_rows=size, log_odds=float(kind)) for kind, vote in enumerate(votes)]
             better = min(found, key=lambda result: result.log_loss)
             if better.log_loss >= best.log_loss:
                 break
@@ -267,12 +265,11 @@ class _Ground:
         return cls(rows, overall, means, held_out, means.apply(examples.matrix[held_out]))
 
 
-def _judged(vote: Vector, examples: Examples, **choice: float) -> CrossFit:
+def _on_line(vote: Vector, examples: Examples, **choice: float) -> CrossFit:
     slope, intercept = _line(vote, examples.label, examples.weight)
-    probability = sigmoid(slope * vote + intercept)
     # Votes of rebalanced rows make log odds of rebalanced rows: what is trained is corrected later, so not here.
     choice |= {"slope": slope, "intercept": intercept - examples.prior_shift}
-    return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
+    return judged(examples.label, slope * vote + intercept, choice)
 
 
 def _line(vote: Vector, label: Flags, weight: Vector | None) -> tuple[float, float]:

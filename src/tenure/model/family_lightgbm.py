@@ -19,6 +19,7 @@ import numpy as np
 
 from tenure.core.extras import require
 from tenure.core.progress import Progress, part, silent
+from tenure.model.cross_fit import best_rounds, held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
@@ -131,19 +132,13 @@ class LightGBMFamily:
         """Choose leaves and rounds by the log loss of held-out customers, and give those predictions."""
         found = []
         for place, leaves in enumerate(self.settings.leaves):
-            parts = len(self.settings.leaves)
-            races = [
-                _Race.start(self._parameters(leaves, seed, threads), examples, fold == number, seed)
-                for number in range(int(fold.max()) + 1)
-            ]
+            parameters, parts = self._parameters(leaves, seed, threads), len(self.settings.leaves)
+            races = [_Race.start(parameters, examples, held_out, seed) for held_out in held_out_rows(fold)]
             rounds = self._run(races, part(progress, place / parts, 1 / parts))
             margin = np.empty(len(fold))
             for race in races:
                 margin[race.held_out] = race.margin(rounds)
-            probability = sigmoid(margin)
-            loss = float(row_log_loss(examples.label, probability).mean())
-            found.append(CrossFit(probability, {"rounds": rounds, "leaves": leaves}, loss))
-        progress("cross-fit", 1.0)
+            found.append(judged(examples.label, margin, {"rounds": rounds, "leaves": leaves}))
         return min(found, key=lambda result: result.log_loss)
 
     def fit(
@@ -164,15 +159,10 @@ class LightGBMFamily:
         return _read((folder / FILE).read_text(encoding="utf-8"), means)
 
     def _run(self, races: list[_Race], progress: Progress) -> int:
-        best_loss, best_rounds = np.inf, 1
-        for number in range(1, self.settings.most_rounds + 1):
-            loss = sum(race.advance() for race in races)
-            if loss < best_loss:
-                best_loss, best_rounds = loss, number
-            elif number - best_rounds >= self.settings.patience:
-                break
-            progress("cross-fit", 1 - 0.99**number)  # nobody knows how many rounds are left
-        return best_rounds
+        def advance() -> float:
+            return sum(race.advance() for race in races)
+
+        return best_rounds(advance, self.settings.most_rounds, self.settings.patience, progress)
 
     def _parameters(self, leaves: int, seed: int, threads: int | None) -> dict[str, Any]:
         given = asdict(self.settings)

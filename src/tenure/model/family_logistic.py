@@ -23,9 +23,9 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from tenure.core.progress import Progress, silent
+from tenure.model.cross_fit import held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.fold import draw_customers
-from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
     Contributions,
@@ -168,19 +168,16 @@ class LogisticFamily:
         self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose the penalty by the log loss of held-out customers, and give those predictions."""
-        folds = int(fold.max()) + 1
-        margins = np.empty((len(self.settings.strengths), len(fold)))
-        for number in range(folds):
-            held_out = fold == number
+        strengths, folds = self.settings.strengths, held_out_rows(fold)
+        margins = np.empty((len(strengths), len(fold)))
+        for number, held_out in enumerate(folds):
             rest = examples.matrix[held_out]
             training = examples.take(~held_out)
-            models = self._path(training, self.settings.strengths, seed, threads)
+            models = self._path(training, strengths, seed, threads)
             margins[:, held_out] = np.stack([model.predict_margin(rest) for model in models]) + training.prior_shift
-            progress("cross-fit", (number + 1) / folds)
-        probabilities = sigmoid(margins)
-        losses = [float(row_log_loss(examples.label, probability).mean()) for probability in probabilities]
-        best = int(np.argmin(losses))
-        return CrossFit(probabilities[best], {"C": self.settings.strengths[best]}, losses[best])
+            progress("cross-fit", (number + 1) / len(folds))
+        found = [judged(examples.label, margin, {"C": C}) for C, margin in zip(strengths, margins, strict=True)]
+        return min(found, key=lambda result: result.log_loss)
 
     def fit(
         self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent

@@ -24,9 +24,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tenure.core.progress import Progress, silent
+from tenure.model.cross_fit import held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain, refused
 from tenure.model.fold import draw_customers
-from tenure.model.measure import row_log_loss
 from tenure.model.neural_intake import Intake, learn_intake
 from tenure.model.neural_network import Network
 from tenure.model.neural_training import Lesson, NeuralSettings, Training
@@ -112,16 +112,15 @@ class NeuralFamily:
     ) -> CrossFit:
         """Choose the epochs by the log loss of held-out customers, and give those predictions."""
         pupils = [
-            _Pupil(self.settings, examples, fold == number, seed + number) for number in range(int(fold.max()) + 1)
+            _Pupil(self.settings, examples, rows, seed + number) for number, rows in enumerate(held_out_rows(fold))
         ]
-        best, margin, margins = CrossFit(np.empty(0), {}, np.inf), np.empty(len(fold)), np.empty(len(fold))
+        best, margins = CrossFit(np.empty(0), {}, np.inf), np.empty(len(fold))
         for epoch in range(1, self.settings.most_epochs + 1):
             for pupil in pupils:
                 margins[pupil.held_out] = pupil.learn()
-            loss = float(row_log_loss(examples.label, sigmoid(margins)).mean())
-            if loss < best.log_loss:
-                margin = margins.copy()
-                best = CrossFit(sigmoid(margin), {"epochs": float(epoch)}, loss)
+            found = judged(examples.label, margins, {"epochs": float(epoch)})
+            if found.log_loss < best.log_loss:
+                best = found
             elif epoch - best.choice["epochs"] >= self.settings.patience:
                 break
             progress("cross-fit", 1 - 0.95**epoch)  # nobody knows how many epochs are left

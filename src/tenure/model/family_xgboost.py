@@ -26,10 +26,10 @@ import numpy as np
 import xgboost as xgb
 
 from tenure.core.progress import Progress, part, silent
+from tenure.model.cross_fit import best_rounds, held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain
 from tenure.model.flat_trees import FlatTrees, flatten
 from tenure.model.fold import draw_customers
-from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
     Contributions,
@@ -247,12 +247,12 @@ class XGBoostFamily:
                 margin[rows] += shift
             margins.append(margin)
         found = [
-            _judged(examples.label, margin, {"rounds": rounds[depth], "max_depth": depth})
+            judged(examples.label, margin, {"rounds": rounds[depth], "max_depth": depth})
             for depth, margin in zip(depths, margins, strict=True)
         ]
         if len(depths) > 1:
             both = {f"{_ROUNDS}{depth}": most for depth, most in rounds.items()}
-            found.append(_judged(examples.label, np.mean(margins, axis=0), both))
+            found.append(judged(examples.label, np.mean(margins, axis=0), both))
         return min(found, key=lambda result: result.log_loss)
 
     def _parameters(self, depth: int, seed: int, threads: int | None) -> dict[str, Any]:
@@ -265,8 +265,7 @@ class XGBoostFamily:
         return given | fixed | {"max_depth": depth, "seed": seed, "nthread": threads or 0}
 
     def _pairs(self, examples: Examples, fold: Folds, seed: int, threads: int | None) -> Iterator[_Pair]:
-        for number in range(int(fold.max()) + 1):
-            held_out = fold == number
+        for held_out in held_out_rows(fold):
             training, rest = examples.take(~held_out), examples.take(held_out)
             means, matrix = learn_target_means(training, seed=seed)
             balanced = means.encoded(training, matrix).balanced(seed)
@@ -280,25 +279,18 @@ class XGBoostFamily:
             )
 
     def _race(
-        self,
-        pairs: list[_Pair],
-        parameters: dict[str, Any],
-        progress: Progress,
+        self, pairs: list[_Pair], parameters: dict[str, Any], progress: Progress
     ) -> tuple[int, list[xgb.Booster]]:
         boosters = [xgb.Booster(parameters, [training, held_out]) for training, held_out, *_ in pairs]
-        best_loss, best_rounds = np.inf, 1
-        for number in range(self.settings.most_rounds):
+
+        def advance() -> float:
             loss = 0.0
             for booster, (training, held_out, _, shift) in zip(boosters, pairs, strict=True):
-                booster.update(training, number)
+                booster.update(training, booster.num_boosted_rounds())
                 loss += _summed_loss(booster, held_out, shift)
-            if loss < best_loss:
-                best_loss, best_rounds = loss, number + 1
-            elif number + 1 - best_rounds >= self.settings.patience:
-                break
-            progress("cross-fit", 1 - 0.99 ** (number + 1))  # nobody knows how many rounds are left
-        progress("cross-fit", 1.0)
-        return best_rounds, boosters
+            return loss
+
+        return best_rounds(advance, self.settings.most_rounds, self.settings.patience, progress), boosters
 
 
 def _rounds(choice: Choice) -> dict[int, int]:
@@ -306,11 +298,6 @@ def _rounds(choice: Choice) -> dict[int, int]:
     if "max_depth" in choice:
         return {int(choice["max_depth"]): int(choice["rounds"])}
     return {int(name.removeprefix(_ROUNDS)): int(most) for name, most in choice.items()}
-
-
-def _judged(label: Flags, margin: Vector, choice: Choice) -> CrossFit:
-    probability = sigmoid(margin)
-    return CrossFit(probability, choice, float(row_log_loss(label, probability).mean()))
 
 
 def _summed_loss(booster: xgb.Booster, held_out: xgb.DMatrix, shift: float) -> float:
