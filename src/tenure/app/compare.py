@@ -27,7 +27,7 @@ from tenure.features.audit import require_clean
 from tenure.model.document import build, canonical, digest, parse, plain
 from tenure.model.families import AUTO, find_family, installed_families, require_family
 from tenure.model.imbalance import IMBALANCE, find_rebalance
-from tenure.model.manifest import MANIFEST, Manifest
+from tenure.model.verify import verify
 from tenure.report.comparison import ComparisonInput, render_comparison
 
 __all__ = ["CompareResult", "compare_models", "latest_comparison"]
@@ -92,6 +92,8 @@ def compare_models(
         The sources, the history or the settings do not allow it.
     AuditError
         The audit found a feature that knows the answer.
+    ArtifactError
+        The registered champion's folder is damaged or foreign.
 
     Examples
     --------
@@ -147,8 +149,7 @@ def _champion(place: Place) -> tuple[ModelSettings, str]:
     if CHAMPION not in registry.aliases():
         return model, "the family and method of the settings"
     version = registry.resolve(CHAMPION)
-    manifest = Manifest.from_json((version.folder / MANIFEST).read_bytes())
-    kept = manifest.settings.get("model") or {}
+    kept = verify(version.folder, version.manifest_sha256).settings.get("model") or {}
     recipe = {key: kept[key] for key in _RECIPE if key in kept}
     table = {"path": "rows", "label": "label", "positive": True}
     given = model.model_dump() | {"parameters": {}} | recipe | {"family": version.family}
