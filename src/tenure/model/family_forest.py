@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 from tenure.core.progress import Progress, silent
 from tenure.model.cross_fit import held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain
-from tenure.model.fold import draw_customers
+from tenure.model.fold import at_most
 from tenure.model.forest_leaves import with_log_odds
 from tenure.model.protocol import (
     Choice,
@@ -44,7 +44,7 @@ from tenure.model.protocol import (
     Vector,
     sigmoid,
 )
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import TargetMeans, learning_rows
 
 __all__ = ["ForestFamily", "ForestModel", "ForestSettings"]
 
@@ -256,12 +256,8 @@ class _Ground:
     def of(
         cls, settings: ForestSettings, examples: Examples, held_out: Flags, seed: int, threads: int | None
     ) -> _Ground:
-        learning = examples.take(~held_out)
-        if len(learning.label) > settings.most_rows:
-            drawn = draw_customers(learning.group, learning.label, settings.most_rows, seed=seed)
-            learning = learning.take(drawn)
-        means, encoded = learn_target_means(learning, seed=seed)
-        rows, overall = _rows(means.encoded(learning, encoded).balanced(seed), settings.max_bin, threads)
+        means, training = learning_rows(at_most(examples.take(~held_out), settings.most_rows, seed=seed), seed=seed)
+        rows, overall = _rows(training, settings.max_bin, threads)
         return cls(rows, overall, means, held_out, means.apply(examples.matrix[held_out]))
 
 
@@ -294,7 +290,7 @@ def _votes(booster: xgb.Booster, encoded: Matrix) -> Vector:
 def _rows(training: Examples, max_bin: int, threads: int | None) -> tuple[xgb.DMatrix, float]:
     """The rows as XGBoost takes them, with weights of mean 1, and their churn rate."""
     weight = None if training.weight is None else training.weight / training.weight.mean()
-    types = ["c" if 0 < column.categories <= FEW + 1 else "q" for column in training.columns]
+    types = ["c" if column.is_category else "q" for column in training.columns]
     rows = xgb.QuantileDMatrix(
         training.matrix,
         training.label,

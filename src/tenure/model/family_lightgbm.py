@@ -34,7 +34,7 @@ from tenure.model.protocol import (
     Vector,
     sigmoid,
 )
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import TargetMeans, learning_rows
 
 __all__ = ["LightGBMFamily", "LightGBMModel", "LightGBMSettings"]
 
@@ -213,9 +213,8 @@ class _Race:
 
 def _booster(parameters: dict[str, Any], examples: Examples, seed: int) -> tuple[Any, TargetMeans]:
     lightgbm = require("lightgbm")
-    means, encoded = learn_target_means(examples, seed=seed)
-    training = means.encoded(examples, encoded).balanced(seed)
-    categories = [place for place, column in enumerate(training.columns) if 0 < column.categories <= FEW + 1]
+    means, training = learning_rows(examples, seed=seed)
+    categories = [place for place, column in enumerate(training.columns) if column.is_category]
     rows = lightgbm.Dataset(
         training.matrix,
         training.label.astype(np.float64),

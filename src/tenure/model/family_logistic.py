@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from tenure.core.progress import Progress, silent
 from tenure.model.cross_fit import held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain
-from tenure.model.fold import draw_customers
+from tenure.model.fold import at_most
 from tenure.model.protocol import (
     Choice,
     Contributions,
@@ -39,7 +39,7 @@ from tenure.model.protocol import (
     Vector,
     sigmoid,
 )
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import TargetMeans, learning_rows
 
 __all__ = ["LogisticFamily", "LogisticModel", "LogisticSettings", "Term"]
 
@@ -196,11 +196,7 @@ class LogisticFamily:
         self, examples: Examples, strengths: Sequence[float], seed: int, threads: int | None
     ) -> list[LogisticModel]:
         """A model per strength; each starts where the one before it, with the stronger penalty, arrived."""
-        if len(examples.label) > self.settings.most_rows:
-            drawn = draw_customers(examples.group, examples.label, self.settings.most_rows, seed=seed)
-            examples = examples.take(drawn)
-        means, encoded = learn_target_means(examples, seed=seed)
-        training = means.encoded(examples, encoded).balanced(seed)
+        means, training = learning_rows(at_most(examples, self.settings.most_rows, seed=seed), seed=seed)
         matrix = training.matrix
         terms = [_study(training, matrix[:, place], place) for place in range(matrix.shape[1])]
         design = np.hstack([_columns(term, matrix[:, place]) for place, term in enumerate(terms)])
@@ -219,7 +215,7 @@ def _study(examples: Examples, values: Values, place: int) -> Term:
     """The term of a column before its weights are known: placeholders, as many as it will have."""
     column, missing = examples.columns[place], np.isnan(values)
     gap = 1.0 if missing.any() else 0.0
-    if 0 < column.categories <= FEW + 1:
+    if column.is_category:
         return Term(column.name, 0.0, 0.0, 1.0, (1.0,) * column.categories, gap, is_category=True)
     numbers = _flattened(values)
     fill = float(np.median(numbers[~missing])) if not missing.all() else 0.0

@@ -26,7 +26,7 @@ from safetensors.numpy import load, save
 from tenure.core.progress import Progress, silent
 from tenure.model.cross_fit import held_out_rows, judged
 from tenure.model.document import build, canonical, parse, plain, refused
-from tenure.model.fold import draw_customers
+from tenure.model.fold import at_most
 from tenure.model.neural_intake import Intake, learn_intake
 from tenure.model.neural_network import Network
 from tenure.model.neural_training import Lesson, NeuralSettings, Training
@@ -143,7 +143,7 @@ class NeuralFamily:
             training.epoch()
             progress("fit", (epoch + 1) / epochs)
         network = training.network()
-        few = _few(examples, self.settings.most_rows, seed)
+        few = at_most(examples, self.settings.most_rows, seed=seed)
 
         def margin(matrix: Matrix) -> Vector:
             return network.margin(intake.inputs(matrix), intake.codes(matrix))
@@ -181,7 +181,7 @@ class _Pupil:
 
 
 def _begin(settings: NeuralSettings, examples: Examples, networks: int, seed: int) -> tuple[Intake, Training]:
-    training = _few(examples, settings.most_rows, seed).balanced(seed)
+    training = at_most(examples, settings.most_rows, seed=seed).balanced(seed)
     intake = learn_intake(training, settings.bins)
     lesson = Lesson(
         intake.inputs(training.matrix),
@@ -191,9 +191,3 @@ def _begin(settings: NeuralSettings, examples: Examples, networks: int, seed: in
         training.weight,
     )
     return intake, Training(lesson, settings, networks, seed)
-
-
-def _few(examples: Examples, most_rows: int, seed: int) -> Examples:
-    if len(examples.label) <= most_rows:
-        return examples
-    return examples.take(draw_customers(examples.group, examples.label, most_rows, seed=seed))

@@ -44,7 +44,7 @@ from tenure.model.protocol import (
     sigmoid,
 )
 from tenure.model.space import Span
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import FEW, TargetMeans, learning_rows
 from tenure.model.tree_average import average
 from tenure.model.tree_paths import TreePaths, read_paths
 
@@ -205,8 +205,7 @@ class XGBoostFamily:
         self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> Model:
         """Grow the chosen number of trees on all examples."""
-        means, matrix = learn_target_means(examples, seed=seed)
-        training = _quantised(means.encoded(examples, matrix).balanced(seed), self.settings.max_bin, threads)
+        means, training = self._learning(examples, seed, threads)
         rounds, grown = _rounds(choice), 0
         together = max(1, self.settings.parallel_trees // len(rounds))
         boosters = []
@@ -267,9 +266,7 @@ class XGBoostFamily:
     def _pairs(self, examples: Examples, fold: Folds, seed: int, threads: int | None) -> Iterator[_Pair]:
         for held_out in held_out_rows(fold):
             training, rest = examples.take(~held_out), examples.take(held_out)
-            means, matrix = learn_target_means(training, seed=seed)
-            balanced = means.encoded(training, matrix).balanced(seed)
-            quantised = _quantised(balanced, self.settings.max_bin, threads)
+            means, quantised = self._learning(training, seed, threads)
             judged = means.encoded(rest, means.apply(rest.matrix))
             yield (
                 quantised,
@@ -277,6 +274,10 @@ class XGBoostFamily:
                 held_out,
                 training.prior_shift,
             )
+
+    def _learning(self, examples: Examples, seed: int, threads: int | None) -> tuple[TargetMeans, xgb.DMatrix]:
+        means, learning = learning_rows(examples, seed=seed)
+        return means, _quantised(learning, self.settings.max_bin, threads)
 
     def _race(
         self, pairs: list[_Pair], parameters: dict[str, Any], progress: Progress
@@ -307,7 +308,7 @@ def _summed_loss(booster: xgb.Booster, held_out: xgb.DMatrix, shift: float) -> f
 
 
 def _quantised(examples: Examples, max_bin: int, threads: int | None, like: xgb.DMatrix | None = None) -> xgb.DMatrix:
-    types = ["c" if 0 < column.categories <= FEW + 1 else "q" for column in examples.columns]
+    types = ["c" if column.is_category else "q" for column in examples.columns]
     return xgb.QuantileDMatrix(
         examples.matrix,
         examples.label,
