@@ -83,7 +83,7 @@ def test_a_champion_that_was_changed_is_refused(place: Place) -> None:
     train_version(place)
     folder = place.registry().resolve("champion").folder
     manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
-    settings = manifest.settings | {"model": {**manifest.settings["model"], "family": "forest"}}
+    settings = {**manifest.settings, "model": {**manifest.settings["model"], "family": "forest"}}
     (folder / MANIFEST).write_bytes(replace(manifest, settings=settings).to_json())  # sealed anew, as a forger would
     with pytest.raises(ArtifactError, match="was registered"):
         compare_models(place, ["logistic"])
