@@ -92,12 +92,13 @@ class CatBoostModel:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees."""
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
         categories = self.booster.get_cat_feature_indices()
-        rows = require("catboost").Pool(_table(matrix, categories), cat_features=categories)
-        found = np.asarray(self.booster.get_feature_importance(rows, type="ShapValues"), dtype=np.float64)
-        return Contributions(found[:, :-1], found[:, -1])
+
+        def ask(matrix: Matrix) -> Any:
+            rows = require("catboost").Pool(_table(matrix, categories), cat_features=categories)
+            return self.booster.get_feature_importance(rows, type="ShapValues")
+
+        return Contributions.asked(ask, matrix)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.json`."""

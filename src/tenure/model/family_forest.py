@@ -19,7 +19,7 @@ odds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,8 +28,8 @@ import xgboost as xgb
 from sklearn.linear_model import LogisticRegression
 
 from tenure.core.progress import Progress, silent
+from tenure.model.booster import exact_contributions, finished, quantised, read_booster, recalled, save_booster
 from tenure.model.cross_fit import held_out_rows, judged
-from tenure.model.document import build, canonical, parse, plain
 from tenure.model.fold import at_most
 from tenure.model.forest_leaves import with_log_odds
 from tenure.model.protocol import (
@@ -48,7 +48,6 @@ from tenure.model.target_mean import TargetMeans, learning_rows
 
 __all__ = ["ForestFamily", "ForestModel", "ForestSettings"]
 
-FILE = "model.ubj"
 _RECORD = "forest"
 
 
@@ -121,16 +120,12 @@ class ForestModel:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees, times the slope."""
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
-        rows = xgb.DMatrix(self.means.apply(matrix), feature_types=self.booster.feature_types, enable_categorical=True)
-        found = self.booster.predict(rows, pred_contribs=True, validate_features=False).astype(np.float64)
-        return Contributions(self.slope * found[:, :-1], self.slope * found[:, -1] + self.intercept)
+        found = exact_contributions(self.booster, self.means.apply(matrix))
+        return Contributions(self.slope * found.values, self.slope * found.base + self.intercept)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.ubj`."""
-        self.booster.save_model(folder / FILE)
-        return (FILE,)
+        return save_booster(self.booster, folder)
 
 
 @dataclass(frozen=True)
@@ -187,17 +182,12 @@ class ForestFamily:
         if choice["log_odds"]:
             booster = with_log_odds(booster, ground.overall, trees)
         record = _Record(float(choice["slope"]), float(choice["intercept"]), ground.means)
-        booster.set_attr(**{_RECORD: canonical(plain(record)).decode()})
-        fresh = xgb.Booster()  # the model as a reader of its file will see it: without training state
-        fresh.load_model(booster.save_raw("ubj"))
         progress("fit", 1.0)
-        return _model(fresh)
+        return _model(finished(booster, _RECORD, record))
 
     def load(self, folder: Path) -> ForestModel:
         """Read `model.ubj`."""
-        booster = xgb.Booster()
-        booster.load_model(folder / FILE)
-        return _model(booster)
+        return _model(read_booster(folder))
 
     def _leaf_sizes(self, rows: int) -> list[float]:
         """From large to small: small leaves take long, and pay only where smaller was better so far."""
@@ -290,20 +280,10 @@ def _votes(booster: xgb.Booster, encoded: Matrix) -> Vector:
 def _rows(training: Examples, max_bin: int, threads: int | None) -> tuple[xgb.DMatrix, float]:
     """The rows as XGBoost takes them, with weights of mean 1, and their churn rate."""
     weight = None if training.weight is None else training.weight / training.weight.mean()
-    types = ["c" if column.is_category else "q" for column in training.columns]
-    rows = xgb.QuantileDMatrix(
-        training.matrix,
-        training.label,
-        weight=weight,
-        feature_types=types,
-        enable_categorical=True,
-        max_bin=max_bin,
-        nthread=threads,
-    )
+    rows = quantised(replace(training, weight=weight), max_bin, threads)
     return rows, float(np.average(training.label, weights=weight))
 
 
 def _model(booster: xgb.Booster) -> ForestModel:
-    document = parse((booster.attr(_RECORD) or "").encode(), f"{FILE}: {_RECORD}")
-    record: _Record = build(_Record, document, f"{FILE}: {_RECORD}")
+    record = recalled(booster, _RECORD, _Record)
     return ForestModel(booster, record.slope, record.intercept, record.means)

@@ -97,10 +97,7 @@ class LightGBMModel:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees."""
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
-        found = np.asarray(self.booster.predict(self._encoded(matrix), pred_contrib=True), dtype=np.float64)
-        return Contributions(found[:, :-1], found[:, -1])
+        return Contributions.asked(lambda rows: self.booster.predict(self._encoded(rows), pred_contrib=True), matrix)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.txt` and `means.json`."""

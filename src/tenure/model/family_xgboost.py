@@ -26,8 +26,8 @@ import numpy as np
 import xgboost as xgb
 
 from tenure.core.progress import Progress, part, silent
+from tenure.model.booster import exact_contributions, finished, quantised, read_booster, recalled, save_booster
 from tenure.model.cross_fit import best_rounds, held_out_rows, judged
-from tenure.model.document import build, canonical, parse, plain
 from tenure.model.flat_trees import FlatTrees, flatten
 from tenure.model.fold import draw_customers
 from tenure.model.protocol import (
@@ -50,7 +50,6 @@ from tenure.model.tree_paths import TreePaths, read_paths
 
 __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
 
-FILE = "model.ubj"
 _Pair = tuple[xgb.DMatrix, xgb.DMatrix, Flags, float]  # training rows, held-out rows, which those are, prior shift
 _MEANS = "target_means"
 _ROUNDS = "rounds_at_depth_"
@@ -136,11 +135,7 @@ class XGBoostModel:
         encoded = self.means.apply(matrix)
         if self._paths is not None:
             return self._paths.contributions(encoded)
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
-        rows = xgb.DMatrix(encoded, feature_types=self.booster.feature_types, enable_categorical=True)
-        found = self.booster.predict(rows, pred_contribs=True, validate_features=False).astype(np.float64)
-        return Contributions(found[:, :-1], found[:, -1])
+        return exact_contributions(self.booster, encoded)
 
     @cached_property
     def _paths(self) -> TreePaths | None:
@@ -148,8 +143,7 @@ class XGBoostModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.ubj`."""
-        self.booster.save_model(folder / FILE)
-        return (FILE,)
+        return save_booster(self.booster, folder)
 
 
 @dataclass(frozen=True)
@@ -217,14 +211,11 @@ class XGBoostFamily:
                 progress("fit", grown / sum(rounds.values()))
             boosters.append(booster)
         booster = average(boosters) if len(boosters) > 1 else boosters[0]
-        booster.set_attr(**{_MEANS: canonical(plain(means)).decode()})
-        return _reread(booster)
+        return _model(finished(booster, _MEANS, means))
 
     def load(self, folder: Path) -> Model:
         """Read `model.ubj`."""
-        booster = xgb.Booster()
-        booster.load_model(folder / FILE)
-        return _with_means(booster)
+        return _model(read_booster(folder))
 
     def _compare(
         self,
@@ -266,18 +257,14 @@ class XGBoostFamily:
     def _pairs(self, examples: Examples, fold: Folds, seed: int, threads: int | None) -> Iterator[_Pair]:
         for held_out in held_out_rows(fold):
             training, rest = examples.take(~held_out), examples.take(held_out)
-            means, quantised = self._learning(training, seed, threads)
-            judged = means.encoded(rest, means.apply(rest.matrix))
-            yield (
-                quantised,
-                _quantised(judged, self.settings.max_bin, threads, quantised),
-                held_out,
-                training.prior_shift,
-            )
+            means, learning = self._learning(training, seed, threads)
+            later = means.encoded(rest, means.apply(rest.matrix))
+            asked = quantised(later, self.settings.max_bin, threads, learning)
+            yield learning, asked, held_out, training.prior_shift
 
     def _learning(self, examples: Examples, seed: int, threads: int | None) -> tuple[TargetMeans, xgb.DMatrix]:
         means, learning = learning_rows(examples, seed=seed)
-        return means, _quantised(learning, self.settings.max_bin, threads)
+        return means, quantised(learning, self.settings.max_bin, threads)
 
     def _race(
         self, pairs: list[_Pair], parameters: dict[str, Any], progress: Progress
@@ -307,28 +294,5 @@ def _summed_loss(booster: xgb.Booster, held_out: xgb.DMatrix, shift: float) -> f
     return float(np.logaddexp(0.0, np.where(held_out.get_label() > 0, -margin, margin)).sum())
 
 
-def _quantised(examples: Examples, max_bin: int, threads: int | None, like: xgb.DMatrix | None = None) -> xgb.DMatrix:
-    types = ["c" if column.is_category else "q" for column in examples.columns]
-    return xgb.QuantileDMatrix(
-        examples.matrix,
-        examples.label,
-        weight=examples.weight,
-        feature_types=types,
-        enable_categorical=True,
-        max_bin=max_bin,
-        nthread=threads,
-        ref=like,
-    )
-
-
-def _reread(booster: xgb.Booster) -> XGBoostModel:
-    """The model as a reader of its file will see it: without training state, and with its memory."""
-    fresh = xgb.Booster()
-    fresh.load_model(booster.save_raw("ubj"))
-    return _with_means(fresh)
-
-
-def _with_means(booster: xgb.Booster) -> XGBoostModel:
-    document = parse((booster.attr(_MEANS) or "").encode(), f"{FILE}: {_MEANS}")
-    means: TargetMeans = build(TargetMeans, document, f"{FILE}: {_MEANS}")
-    return XGBoostModel(booster, means)
+def _model(booster: xgb.Booster) -> XGBoostModel:
+    return XGBoostModel(booster, recalled(booster, _MEANS, TargetMeans))

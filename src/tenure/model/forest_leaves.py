@@ -11,11 +11,12 @@ too; and which of the two votes is better is found out on rows held out.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import xgboost as xgb
+
+from tenure.model.booster import booster_of, document_of
 
 __all__ = ["PRIOR_ROWS", "with_log_odds"]
 
@@ -39,12 +40,10 @@ def with_log_odds(booster: xgb.Booster, overall: float, trees: int) -> xgb.Boost
     xgboost.Booster
         Its prediction is the mean log odds of a row's leaves.
     """
-    document = json.loads(booster.save_raw("json"))
+    document = document_of(booster)
     for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
         _vote(tree, overall, trees)
-    voting = xgb.Booster()
-    voting.load_model(bytearray(json.dumps(document).encode("ascii")))
-    return voting
+    return booster_of(document)
 
 
 def _vote(tree: dict[str, Any], overall: float, trees: int) -> None:

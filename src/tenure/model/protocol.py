@@ -24,7 +24,7 @@ rounds would be the one that has not yet learned the wrong base rate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -212,6 +212,20 @@ class Contributions:
 
     values: Vector
     base: Vector
+
+    @classmethod
+    def asked(cls, ask: Callable[[Matrix], npt.ArrayLike], matrix: Matrix) -> Self:
+        """Of a library of trees: those put the base into a last column, and most refuse to be asked about no rows.
+
+        Examples
+        --------
+        >>> Contributions.asked(lambda matrix: [[0.5, -1.0, -2.0]], np.zeros((1, 2), np.float32)).base
+        array([-2.])
+        """
+        if not len(matrix):
+            return cls(np.empty(matrix.shape), np.empty(0))
+        found = np.asarray(ask(matrix), dtype=np.float64)
+        return cls(found[:, :-1], found[:, -1])
 
     @property
     def margin(self) -> Vector:
