@@ -23,7 +23,7 @@ from typing import ClassVar
 from tenure.core.progress import Progress, silent
 from tenure.model.calibrate import fit_calibration
 from tenure.model.cross_fit import judged
-from tenure.model.document import build, canonical, parse, plain, refused
+from tenure.model.document import read_file, refused, write_file
 from tenure.model.members import Members, read_members, save_members
 from tenure.model.protocol import (
     Choice,
@@ -108,7 +108,7 @@ class ChainModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `chain.json`, and each member into a folder."""
-        (folder / FILE).write_bytes(canonical(plain(_Record(self.links, self.budget_seconds))))
+        write_file(folder, FILE, _Record(self.links, self.budget_seconds))
         names = [link.name for link in self.links]
         return (FILE, *save_members(folder, dict(zip(names, self.models, strict=True))))
 
@@ -158,7 +158,7 @@ class ChainFamily:
 
     def load(self, folder: Path) -> ChainModel:
         """Read `chain.json` and the members that it names."""
-        record: _Record = build(_Record, parse((folder / FILE).read_bytes(), FILE), FILE)
+        record = read_file(folder, FILE, _Record)
         if not record.links or min(link.slope for link in record.links) < 0 or record.budget_seconds <= 0:
             raise refused(f"{FILE} holds no links, a falling scale or a budget of {record.budget_seconds:g} seconds.")
         models = read_members(folder, [self.find(link.name) for link in record.links])

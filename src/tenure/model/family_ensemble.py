@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tenure.core.progress import Progress, silent
 from tenure.model.cross_fit import judged
-from tenure.model.document import build, canonical, parse, plain, refused
+from tenure.model.document import read_file, refused, write_file
 from tenure.model.members import Members, read_members, save_members
 from tenure.model.protocol import (
     Choice,
@@ -95,7 +95,7 @@ class EnsembleModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `ensemble.json`, and each member into a folder."""
-        (folder / FILE).write_bytes(canonical(plain(_Record(self.names, self.weights))))
+        write_file(folder, FILE, _Record(self.names, self.weights))
         return (FILE, *save_members(folder, dict(zip(self.names, self.models, strict=True))))
 
 
@@ -142,7 +142,7 @@ class EnsembleFamily:
 
     def load(self, folder: Path) -> EnsembleModel:
         """Read `ensemble.json` and the members that it names."""
-        record: _Record = build(_Record, parse((folder / FILE).read_bytes(), FILE), FILE)
+        record = read_file(folder, FILE, _Record)
         fits = len(record.weights) == len(record.members) and all(weight >= 0 for weight in record.weights)
         if not fits or abs(sum(record.weights) - 1) > 1e-9:
             raise refused(f"{FILE}: the weights {record.weights} do not fit the members {record.members}.")

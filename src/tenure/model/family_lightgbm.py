@@ -20,7 +20,7 @@ import numpy as np
 from tenure.core.extras import require
 from tenure.core.progress import Progress, part, silent
 from tenure.model.cross_fit import best_rounds, held_out_rows, judged
-from tenure.model.document import build, canonical, parse, plain
+from tenure.model.document import read_file, write_file
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
@@ -102,7 +102,7 @@ class LightGBMModel:
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.txt` and `means.json`."""
         (folder / FILE).write_text(self.document, encoding="utf-8", newline="\n")
-        (folder / MEANS).write_bytes(canonical(plain(self.means)))
+        write_file(folder, MEANS, self.means)
         return (FILE, MEANS)
 
     def _encoded(self, matrix: Matrix) -> Matrix:
@@ -152,8 +152,7 @@ class LightGBMFamily:
 
     def load(self, folder: Path) -> LightGBMModel:
         """Read `model.txt` and `means.json`."""
-        means: TargetMeans = build(TargetMeans, parse((folder / MEANS).read_bytes(), MEANS), MEANS)
-        return _read((folder / FILE).read_text(encoding="utf-8"), means)
+        return _read((folder / FILE).read_text(encoding="utf-8"), read_file(folder, MEANS, TargetMeans))
 
     def _run(self, races: list[_Race], progress: Progress) -> int:
         def advance() -> float:

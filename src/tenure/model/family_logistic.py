@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from tenure.core.progress import Progress, silent
 from tenure.model.cross_fit import held_out_rows, judged
-from tenure.model.document import build, canonical, parse, plain
+from tenure.model.document import read_file, write_file
 from tenure.model.fold import at_most
 from tenure.model.protocol import (
     Choice,
@@ -137,7 +137,7 @@ class LogisticModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.json`."""
-        (folder / FILE).write_bytes(canonical(plain(self)))
+        write_file(folder, FILE, self)
         return (FILE,)
 
 
@@ -189,8 +189,7 @@ class LogisticFamily:
 
     def load(self, folder: Path) -> Model:
         """Read `model.json`."""
-        model: LogisticModel = build(LogisticModel, parse((folder / FILE).read_bytes(), FILE), FILE)
-        return model
+        return read_file(folder, FILE, LogisticModel)
 
     def _path(
         self, examples: Examples, strengths: Sequence[float], seed: int, threads: int | None

@@ -25,7 +25,7 @@ from safetensors.numpy import load, save
 
 from tenure.core.progress import Progress, silent
 from tenure.model.cross_fit import held_out_rows, judged
-from tenure.model.document import build, canonical, parse, plain, refused
+from tenure.model.document import read_file, refused, write_file
 from tenure.model.fold import at_most
 from tenure.model.neural_intake import Intake, learn_intake
 from tenure.model.neural_network import Network
@@ -83,7 +83,7 @@ class NeuralModel:
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.safetensors` and `intake.json`."""
         (folder / FILE).write_bytes(save({**self.network.tensors, _USUAL: self.usual}))
-        (folder / INTAKE).write_bytes(canonical(plain(self.intake)))
+        write_file(folder, INTAKE, self.intake)
         return (FILE, INTAKE)
 
 
@@ -152,7 +152,7 @@ class NeuralFamily:
 
     def load(self, folder: Path) -> NeuralModel:
         """Read `model.safetensors` and `intake.json`."""
-        intake: Intake = build(Intake, parse((folder / INTAKE).read_bytes(), INTAKE), INTAKE)
+        intake = read_file(folder, INTAKE, Intake)
         try:
             tensors = load((folder / FILE).read_bytes())
         except (SafetensorError, ValueError, KeyError) as error:
