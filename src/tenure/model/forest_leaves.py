@@ -17,6 +17,7 @@ import numpy as np
 import xgboost as xgb
 
 from tenure.model.booster import booster_of, document_of
+from tenure.model.protocol import log_odds
 
 __all__ = ["PRIOR_ROWS", "with_log_odds"]
 
@@ -51,6 +52,5 @@ def _vote(tree: dict[str, Any], overall: float, trees: int) -> None:
     values, rows = np.array(tree["split_conditions"], dtype=np.float64), np.array(tree["sum_hessian"], dtype=np.float64)
     rate = values * trees + overall  # a leaf holds its part of the mean, measured from the base score
     drawn = (rate * rows + overall * PRIOR_ROWS) / (rows + PRIOR_ROWS)
-    inside = np.clip(drawn, 1e-6, 1 - 1e-6)  # float32 may have carried a pure leaf a little beyond
-    odds = (np.log(inside) - np.log1p(-inside) - overall) / trees
+    odds = (log_odds(drawn, 1e-6) - overall) / trees  # float32 may have carried a pure leaf a little beyond
     tree["split_conditions"] = np.where(leaf, odds, values).astype(np.float32).astype(float).tolist()

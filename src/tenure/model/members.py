@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from tenure.core.progress import Progress, part
-from tenure.model.protocol import Choice, Examples, Family, Folds, Model, Vector
+from tenure.model.protocol import Choice, Examples, Family, Folds, Model, Vector, log_odds
 
-__all__ = ["Members", "join_choices", "log_odds", "own_choice", "read_members", "save_members"]
+__all__ = ["Members", "join_choices", "own_choice", "read_members", "save_members"]
 
 _INSIDE = 1e-9
 
@@ -54,7 +54,7 @@ class Members:
         margins, choices = [], []
         for family, told in zip(self.families, self._told(progress), strict=True):
             crossed = family.cross_fit(examples, fold, seed=seed, threads=threads, progress=told)
-            margins.append(log_odds(crossed.probability))
+            margins.append(log_odds(crossed.probability, _INSIDE))
             choices.append(crossed.choice)
         return np.stack(margins), join_choices(self.names, choices)
 
@@ -70,18 +70,6 @@ class Members:
     def _told(self, progress: Progress) -> list[Progress]:
         many = len(self.families)
         return [part(progress, place / many, 1 / many) for place in range(many)]
-
-
-def log_odds(probability: Vector) -> Vector:
-    """Log odds of probabilities; those of 0 and 1 are moved inside, so that they are finite.
-
-    Examples
-    --------
-    >>> log_odds(np.array([0.0, 0.5, 1.0])).round(2).tolist()
-    [-20.72, 0.0, 20.72]
-    """
-    inside = np.clip(probability, _INSIDE, 1 - _INSIDE)
-    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
 
 
 def join_choices(names: Sequence[str], choices: Sequence[Choice]) -> dict[str, float]:

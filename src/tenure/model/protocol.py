@@ -49,6 +49,7 @@ __all__ = [
     "Rebalance",
     "RowModel",
     "Vector",
+    "log_odds",
     "sigmoid",
 ]
 
@@ -288,3 +289,15 @@ def sigmoid(margin: Vector) -> Vector:
     """
     small = np.exp(-np.abs(margin))
     return np.where(margin >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
+
+
+def log_odds(probability: Vector, inside: float) -> Vector:
+    """Log odds of probabilities; those nearer to 0 or 1 than `inside` are moved there, so that all are finite.
+
+    Examples
+    --------
+    >>> log_odds(np.array([0.0, 0.5, 1.0]), 1e-9).round(2).tolist()
+    [-20.72, 0.0, 20.72]
+    """
+    moved = np.clip(probability, inside, 1 - inside)
+    return np.asarray(np.log(moved) - np.log1p(-moved), dtype=np.float64)
