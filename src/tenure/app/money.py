@@ -219,7 +219,7 @@ def _most(label: Flags, probability: Vector, value: ValueSettings) -> tuple[MaxP
     if isinstance(value.clv, str) or not 0 < label.sum() < len(label):
         return None, None
     costs = {"clv": value.clv, "incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
-    at_rate = max_profit(label, probability, save_rate=sum(value.save_rates) / 2, **costs)
+    at_rate = max_profit(label, probability, save_rate=value.middle_save_rate, **costs)
     return at_rate, expected_max_profit(label, probability, **costs)
 
 
