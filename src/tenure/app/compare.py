@@ -13,9 +13,8 @@ from pathlib import Path
 
 from tenure.advise.candidate import Candidate, plan_candidates
 from tenure.advise.compare import Comparison, compare
-from tenure.advise.quality import Stakes
 from tenure.app.frames import Prepared, prepare
-from tenure.app.money import customer_values, require_values
+from tenure.app.money import require_values, stakes_of
 from tenure.app.place import Place
 from tenure.core.config import settings_from
 from tenure.core.errors import ArtifactError, ConfigError, did_you_mean
@@ -112,9 +111,7 @@ def compare_models(
     require_values(found.frame.features, settings.value)
     model, champion_is = _champion(place)
     test = found.frame.take(found.split.blocks(found.frame).test)
-    stakes = Stakes(
-        test.customer_id, test.cutoff, test.label, customer_values(test.features, settings.value), settings.value
-    )
+    stakes = stakes_of(test, settings.value)
     candidates = plan_candidates(families, imbalances, Candidate(model.family, model.imbalance))
     place.workspace.mkdir(parents=True, exist_ok=True)
     comparison = compare(
