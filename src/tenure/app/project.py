@@ -132,7 +132,7 @@ class Project:
 
         Without names, at most a thousand of those at risk. It needs the extra `shap`; `reasons` does not.
         """
-        named = [customers] if isinstance(customers, str | Integral) else customers
+        named = [customers] if isinstance(customers, str | int | Integral) else customers
         return shap_of(self.place, named, self._cutoff(as_of), version)
 
     def reasons(
