@@ -107,12 +107,13 @@ class Tuning:
         judged = (
             "On the newest rows, kept out of the search, the best has"
             if self.is_apart
-            else "History is too short to keep the newest rows out of the search; on the same rows the best has"
+            else "There is no later history to keep out of the search; on the rows of the search itself the best has"
         )
+        count = f"{self.trials} trial{'' if self.trials == 1 else 's'} ({self.pruned} given up early)"
         found = (
-            f"Tuned {self.family} over {self.trials} trials ({self.pruned} given up early), judged on {self.folds} "
-            f"times {self.how}. {judged} a log loss of {self.best_loss:.4f} against {self.default_loss:.4f} with the "
-            f"defaults ({self.gain:+.4f}, standard error {self.gain_error:.4f}; {self._required} is asked for)."
+            f"Tuned {self.family} over {count}, judged on {self.folds} times {self.how}. {judged} a log loss of "
+            f"{self.best_loss:.4f} against {self.default_loss:.4f} with the defaults ({self.gain:+.4f}, standard error "
+            f"{self.gain_error:.4f}; {self._required} is asked for)."
         )
         if not self.parameters:
             return f"{found} That is no evidence for leaving the defaults, so they stay."
@@ -121,7 +122,7 @@ class Tuning:
 
     @property
     def _required(self) -> str:
-        luck = "" if self.is_apart else f", what the luckiest of {self.trials} may reach,"
+        luck = "" if self.is_apart or self.trials == 1 else f", what the luckiest of {self.trials} may reach,"
         return f"more than {self.needed:.4f}{luck}"
 
 
