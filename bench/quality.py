@@ -40,6 +40,7 @@ from tenure.core.settings import ModelSettings, ValueSettings
 from tenure.model.frame import Frame, equal_rows
 from tenure.model.train import learn
 from tenure.testing.telecom import ROWS, telecom
+from tenure.value.max_profit import max_profit
 from tenure.value.threshold import t_star
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -140,14 +141,11 @@ def tables(scale: float) -> Iterator[tuple[str, pa.Table, Flags]]:
 
 
 def judge(label: Flags, probability: npt.NDArray[np.float64], seconds: float) -> Outcome:
-    costs = {"save_rate": VALUE.save_rates[0], "incentive_cost": VALUE.incentive_cost}
-    value = float(VALUE.clv)
-    saved = costs["save_rate"] * (value - VALUE.incentive_cost)
-    earned = np.where(label, saved, -VALUE.incentive_cost) - VALUE.contact_cost
-    threshold = t_star(value, contact_cost=VALUE.contact_cost, **costs)
-    order = np.argsort(-probability, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(probability[order])), len(label) - 1)  # a threshold never parts equals
-    best = max(0.0, float(np.cumsum(earned[order])[ends].max()))
+    value, rate = float(VALUE.clv), VALUE.save_rates[0]
+    costs = {"save_rate": rate, "incentive_cost": VALUE.incentive_cost, "contact_cost": VALUE.contact_cost}
+    earned = np.where(label, rate * (value - VALUE.incentive_cost), -VALUE.incentive_cost) - VALUE.contact_cost
+    threshold = t_star(value, **costs)
+    best = len(label) * max_profit(label, probability, clv=value, **costs).per_customer
     return Outcome(
         auc=float(roc_auc_score(label, probability)),
         log_loss=float(log_loss(label, probability)),

@@ -148,6 +148,17 @@ def test_a_process_that_dies_is_a_failure(
     assert says in found.reason
 
 
+def test_a_file_system_without_hard_links_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    rows = frame(200)
+    monkeypatch.setattr("os.link", refuses)
+    trial = Workshop.open(tmp_path, rows, split_table(rows), threads=1).run(Candidate("logistic"), MODEL)
+    assert isinstance(trial, Trial)
+    assert len(trial.probability) == 40
+
+
 def test_a_process_that_cannot_be_started_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = frame(100)
     workshop = Workshop.open(tmp_path, rows, split_table(rows))

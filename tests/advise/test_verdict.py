@@ -10,17 +10,20 @@ import pytest
 
 from tenure.advise.candidate import Candidate
 from tenure.advise.quality import Judged, draw
-from tenure.advise.verdict import FEWEST_CHURNERS, MARGIN, Finding, conclude
+from tenure.advise.verdict import FEWEST, MARGIN, Finding, conclude
 from tenure.model.protocol import sigmoid
 from tests.advise.worlds import World
 
 REPEATS = 200
 
 
-def say(world: World, judged: Sequence[Judged], lost: int | None = None) -> tuple[Finding, ...]:
+def say(
+    world: World, judged: Sequence[Judged], lost: int | None = None, stayed: int | None = None
+) -> tuple[Finding, ...]:
     candidates = [Candidate(*one.name.split(" + ")) for one in judged]
     draws = draw(world.stakes, judged, repeats=REPEATS)
-    return conclude(draws, candidates, world.lost if lost is None else lost)
+    stayers = len(world.risk) - world.lost
+    return conclude(draws, candidates, world.lost if lost is None else lost, stayers if stayed is None else stayed)
 
 
 def test_a_better_candidate_is_named() -> None:
@@ -71,13 +74,22 @@ def test_too_few_rows_settle_nothing() -> None:
     assert "is not settled" in found[1].text
 
 
-@pytest.mark.parametrize("lost", [0, FEWEST_CHURNERS - 1])
+@pytest.mark.parametrize("lost", [0, FEWEST - 1])
 def test_too_few_leavers_settle_nothing(lost: int) -> None:
     world = World()
     judged = [world.candidate("xgboost", world.seen(3.0)), world.candidate("forest", world.seen(0.1))]
     (only,) = say(world, judged, lost=lost)
     assert only.kind == "insufficient"
-    assert f"only {lost} customers" in only.text
+    assert f"only {lost} customers of the test block left;" in only.text
+
+
+@pytest.mark.parametrize("stayed", [0, FEWEST - 1])
+def test_too_few_stayers_settle_nothing(stayed: int) -> None:
+    world = World()
+    judged = [world.candidate("xgboost", world.seen(3.0)), world.candidate("forest", world.seen(0.1))]
+    (only,) = say(world, judged, stayed=stayed)
+    assert only.kind == "insufficient"
+    assert f"only {stayed} customers of the test block stayed;" in only.text
 
 
 def test_a_candidate_alone_settles_nothing() -> None:

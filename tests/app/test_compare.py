@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from tenure.app.compare import _champion, compare_models
 from tenure.app.place import Place
 from tenure.app.project import Project
 from tenure.app.training import train_version
-from tenure.core.errors import AuditError, ConfigError, MissingExtraError
+from tenure.core.errors import ArtifactError, AuditError, ConfigError, MissingExtraError
 from tenure.core.settings import ModelSettings
 from tenure.model import families, imbalance
 from tenure.model.evaluate import Estimate
+from tenure.model.manifest import MANIFEST, Manifest
 from tenure.testing.shop import write_shop
 from tests.cli.world import customers
 
@@ -75,6 +77,16 @@ def test_the_champions_recipe_is_what_the_others_have_to_beat(place: Place) -> N
     assert _champion(place)[0].minority_ratio == 0.5
     assert place.registry().aliases() == before
     assert len(place.registry().versions()) == 1
+
+
+def test_a_champion_that_was_changed_is_refused(place: Place) -> None:
+    train_version(place)
+    folder = place.registry().resolve("champion").folder
+    manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
+    settings = {**manifest.settings, "model": {**manifest.settings["model"], "family": "forest"}}
+    (folder / MANIFEST).write_bytes(replace(manifest, settings=settings).to_json())  # sealed anew, as a forger would
+    with pytest.raises(ArtifactError, match="was registered"):
+        compare_models(place, ["logistic"])
 
 
 @pytest.mark.parametrize(

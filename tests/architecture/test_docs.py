@@ -87,7 +87,7 @@ def border_names(modules: Iterable[Module]) -> frozenset[str]:
     return frozenset(
         f"{node.module}.{alias.name}"
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.ImportFrom) and node.module and stage_of(node.module) not in {"", module.stage}
         for alias in node.names
     )

@@ -45,7 +45,7 @@ HALF_DONE = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X",
 
 
 def unsafe_loading(modules: Iterable[Module]) -> list[str]:
-    return [f"{m.at(node)}: {why}" for m in modules for node in ast.walk(m.tree) if (why := unsafe(node))]
+    return [f"{m.at(node)}: {why}" for m in modules for node in m.nodes if (why := unsafe(node))]
 
 
 def unsafe(node: ast.AST) -> str:
@@ -74,7 +74,7 @@ def is_constant(node: ast.AST, value: object) -> bool:
 def hidden_failures(modules: Iterable[Module]) -> list[str]:
     found = []
     for module in modules:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Assert):
                 found.append(f"{module.at(node)}: assert disappears under `python -O`; raise an error that teaches.")
             if isinstance(node, ast.ExceptHandler) and node.type is None:

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 
@@ -80,11 +81,11 @@ def imports(module: Module, known: frozenset[str]) -> Iterator[Import]:
     """Every import of a module; `from a import b` names the module `a.b` where that is one, else `a`."""
     late = {
         inner
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for inner in ast.walk(node)
     }
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -103,9 +104,14 @@ def absolute_base(module: Module, node: ast.ImportFrom) -> str:
     return ".".join([*parts, node.module] if node.module else parts)
 
 
-def all_imports(modules: Iterable[Module]) -> list[Import]:
+def all_imports(modules: Iterable[Module]) -> tuple[Import, ...]:
+    return imports_among(tuple(modules))
+
+
+@cache
+def imports_among(modules: tuple[Module, ...]) -> tuple[Import, ...]:
     known = frozenset(module.name for module in modules)
-    return [found for module in modules for found in imports(module, known)]
+    return tuple(found for module in modules for found in imports(module, known))
 
 
 def unknown_stages(modules: Iterable[Module]) -> list[str]:
@@ -161,7 +167,7 @@ def imports_by_name(modules: Iterable[Module]) -> list[str]:
         f"{module.at(node)}: imports by name; only {', '.join(sorted(IMPORT_BY_NAME))} may."
         for module in modules
         if module.name not in IMPORT_BY_NAME
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if (isinstance(node, ast.Name) and node.id == "__import__")
         or (isinstance(node, ast.Attribute) and node.attr == "import_module")
         or (isinstance(node, ast.alias) and node.name in {"import_module", "__import__"})

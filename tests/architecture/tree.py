@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,20 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Module:
-    """One parsed source file."""
+    """One source file, parsed when a rule first asks for its tree."""
 
     name: str
     path: Path
     text: str
-    tree: ast.Module
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, str(self.path))
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree, walked once for all rules."""
+        return tuple(ast.walk(self.tree))
 
     @property
     def is_package(self) -> bool:
@@ -44,12 +52,11 @@ class Module:
 
 
 def read_module(path: Path, root: Path) -> Module:
-    """Parse one file; its name follows from its place under `root`."""
+    """Read one file; its name follows from its place under `root`."""
     parts = list(path.relative_to(root).with_suffix("").parts)
     if parts[-1] == "__init__":
         parts.pop()
-    text = path.read_text(encoding="utf-8")
-    return Module(".".join(parts), path, text, ast.parse(text, str(path)))
+    return Module(".".join(parts), path, path.read_text(encoding="utf-8"))
 
 
 @cache
@@ -69,7 +76,7 @@ def plant(name: str, text: str = "", *, package: bool = False) -> Module:
     """Make a module that exists only for a rule's own test."""
     parts = name.split(".")
     path = Path(*parts, "__init__.py") if package else Path(*parts).with_suffix(".py")
-    return Module(name, SOURCE / path, text, ast.parse(text))
+    return Module(name, SOURCE / path, text)
 
 
 def expect_none(violations: list[str]) -> None:

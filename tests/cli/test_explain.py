@@ -35,6 +35,20 @@ def scores(project: front.Project) -> ScoreSummary:
     return project.score()
 
 
+def table_project(folder: Path, ids: pa.Array | None, times: pa.Array | None = None) -> front.Project:
+    """A plain table of 400 rows, with ids and times where they are given."""
+    table = pa.table({"visits": [n % 20 for n in range(400)], "left": [n % 20 < 6 for n in range(400)]})
+    names = {name: name for name, column in (("id", ids), ("time", times)) if column is not None}
+    for name, column in (("id", ids), ("time", times)):
+        table = table if column is None else table.append_column(name, column)
+    settings = {
+        "table": {"path": "t", "label": "left", "positive": True, **names},
+        "model": {"family": "logistic", "fallback": None},
+        "audit": {"allow": ["visits"]},
+    }
+    return front.Project.of(settings, folder, tables={"t": table})
+
+
 def config(project: front.Project) -> Path:
     return project.place.root / "tenure.toml"
 
@@ -108,6 +122,37 @@ def test_without_names_everybody_is_explained_up_to_a_thousand(project: front.Pr
 def test_nobody_is_explained_under_an_unknown_name(project: front.Project) -> None:
     with pytest.raises(NotFoundError, match="'nobody' is not among the 103 at risk"):
         project.explain([CUSTOMER, "nobody"])
+
+
+def test_ids_that_are_numbers_are_found_and_others_refused(tmp_path: Path) -> None:
+    mine = table_project(tmp_path, pa.array(range(400)))
+    mine.train()
+    assert mine.reasons(17).customer == mine.reasons("17").customer == mine.reasons(np.int64(17)).customer  # type: ignore[arg-type]
+    assert (mine.explain(17).values == mine.explain(["17"]).values).all()
+    with pytest.raises(InputError, match=r"17\.0 is no customer's id: it is of the type float"):
+        mine.reasons(17.0)  # type: ignore[arg-type]
+
+
+def test_who_is_not_in_a_plain_table_is_told_so(tmp_path: Path) -> None:
+    mine = table_project(tmp_path, pa.array([f"c{n}" for n in range(400)]))
+    mine.train()
+    with pytest.raises(NotFoundError, match="'c4000' is not among the 400 customers of the table") as own:
+        mine.reasons("c4000")
+    assert own.value.hint == "Check the id: it is what the column 'id' holds."
+    numbered = table_project(tmp_path, None)
+    with pytest.raises(NotFoundError) as caught:
+        numbered.reasons("c1")
+    assert "called by the number of their row, from 1" in caught.value.hint
+    assert numbered.reasons("1").customer.probability == mine.reasons("c0").customer.probability
+
+
+def test_who_came_after_the_cutoff_is_told_so(tmp_path: Path) -> None:
+    times = np.datetime64("2025-01-01", "us") + np.arange(400) * np.timedelta64(1, "D")
+    mine = table_project(tmp_path, pa.array([f"c{n}" for n in range(400)]), pa.array(times))
+    mine.train()
+    with pytest.raises(NotFoundError, match="'c399' is not among the 32 customers with a row up to 2025-02-01") as own:
+        mine.reasons("c399", as_of="2025-02-01")
+    assert own.value.hint.endswith("Or give a later --as-of.")
 
 
 def test_a_table_without_a_column_of_the_model_is_refused(tmp_path: Path) -> None:

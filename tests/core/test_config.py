@@ -82,6 +82,39 @@ def test_every_problem_is_listed_at_once() -> None:
     assert str(caught.value).count("unknown key") == 2
 
 
+@pytest.mark.parametrize(
+    ("section", "given", "message"),
+    [
+        ("model", {"weights": "lerned"}, "default: 0.7 for the first, 0.3 shared (given: 'lerned')"),
+        ("model", {"weights": [1, "a"]}, "0.3 shared (given: [1, 'a'])"),
+        ("value", {"save_rate": "x"}, "churners who stay: number or [low, high] (given: 'x')"),
+    ],
+)
+def test_a_value_of_none_of_the_kinds_is_one_problem(section: str, given: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from({**TABLE, section: given})
+    assert caught.value.message.startswith(f"the settings: {section}.")
+    assert caught.value.message.endswith(message)
+    assert "\n" not in caught.value.message
+
+
+def test_a_problem_names_where_the_value_was_set(tmp_path: Path) -> None:
+    path = written(tmp_path, '[table]\npath = "t.csv"\nlabel = "c"\npositive = 1\n[score]\nreasons = 0\n')
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, {("model", "weights"): "lerned"}, {"TENURE_VALUE__CLV": "[1]"})
+    problems = caught.value.message.splitlines()
+    assert [problem.partition(": ")[0] for problem in problems] == [
+        "the command line", "the environment variable TENURE_VALUE__CLV", str(path)
+    ]  # fmt: skip
+    assert caught.value.hint == f"Correct the command line and the environment variable TENURE_VALUE__CLV and {path}."
+
+
+def test_numbers_that_do_not_fit_together_name_all_who_set_them(tmp_path: Path) -> None:
+    path = written(tmp_path, '[table]\npath = "t.csv"\nlabel = "c"\npositive = 1\n[value]\nclv = 5\n')
+    with pytest.raises(ConfigError, match=r"tenure\.toml with the command line: value: clv"):
+        load_settings(path, {("value", "incentive_cost"): 10}, {})
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="There is no file"):
         load_settings(tmp_path / "tenure.toml")

@@ -118,6 +118,22 @@ def test_a_customers_rows_are_held_out_together() -> None:
     assert len(scores) == 3
 
 
+@pytest.mark.parametrize("gap", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("kind", [list, pd.Series, lambda groups: np.array(groups, dtype=object)])
+def test_rows_without_a_customer_are_not_taken_for_one_customer(gap: Any, kind: Callable[[Any], Any]) -> None:
+    frame, left = shop()
+    customers = kind([gap, gap, *(f"c{row // 3}" for row in range(2, len(left)))])
+    with pytest.raises(InputError, match="groups: 2 of 300 rows name no customer"):
+        logistic().fit(frame, left, groups=customers)
+
+
+def test_customers_of_several_kinds_are_refused() -> None:
+    frame, left = shop()
+    with pytest.raises(InputError, match="groups: ") as caught:
+        logistic().fit(frame, left, groups=["a", 1] * (len(left) // 2))
+    assert "texts alone" in caught.value.hint
+
+
 def test_copies_of_a_row_are_held_out_together() -> None:
     frame, left = shop()
     frame = frame.assign(plan=frame["plan"].astype("category"), spent=np.arange(300.0))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from tenure.core.errors import ArtifactError
 from tenure.core.time import EPOCH
-from tenure.model.document import build, canonical, digest, parse, plain
+from tenure.model.document import build, canonical, digest, parse, plain, read_file, write_file
 from tenure.model.evaluate import CalibrationBin, Decile, Estimate, Judgement
 from tenure.model.scorecard import read_scorecard, write_scorecard
 
@@ -184,3 +185,13 @@ def test_a_wrong_value_is_refused_with_its_place(change: dict[str, Any], reason:
 def test_a_missing_key_is_named(key: str) -> None:
     with pytest.raises(ArtifactError, match=f"x.json has no {key}"):
         build(Outer, {name: value for name, value in GOOD.items() if name != key}, "x.json")
+
+
+def test_a_record_has_a_file_of_its_own(tmp_path: Path) -> None:
+    record = Inner(0.5, EPOCH)
+    write_file(tmp_path, "inner.json", record)
+    assert read_file(tmp_path, "inner.json", Inner) == record
+    assert (tmp_path / "inner.json").read_bytes() == canonical(plain(record))
+    (tmp_path / "inner.json").write_text('{"share": 1}', encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"inner\.json has no at"):
+        read_file(tmp_path, "inner.json", Inner)

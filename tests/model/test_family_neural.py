@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
 from tenure.core.errors import ArtifactError
+from tenure.core.extras import require
 from tenure.model.family_neural import NeuralFamily, NeuralModel
 from tenure.model.neural_intake import Intake, NumberIntake, learn_intake
 from tenure.model.neural_network import Network
@@ -21,6 +21,7 @@ from tenure.model.neural_training import Lesson, NeuralSettings, Training
 from tenure.model.protocol import Examples, Matrix
 from tenure.testing.family import family_examples
 
+torch = require("torch")
 ROWS = family_examples(300)
 FAMILY = NeuralFamily(NeuralSettings(networks=2, networks_to_choose=1, most_epochs=4))
 INTAKE = learn_intake(ROWS, bins=5)

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.model.fold import customer_folds
+from tenure.model.fold import at_most, customer_folds
+from tenure.model.protocol import Column, Examples
 from tests.oracle.split import customers_in_two_folds
 
 
@@ -28,3 +29,13 @@ def test_folds_follow_the_seed() -> None:
     one, same, other = (customer_folds(group, label, folds=5, seed=seed) for seed in (3, 3, 4))
     assert one.tolist() == same.tolist()
     assert one.tolist() != other.tolist()
+
+
+def test_of_too_many_rows_whole_customers_are_drawn() -> None:
+    group = np.repeat(np.arange(50), 3)
+    matrix = np.asfortranarray(np.arange(150, dtype=np.float32)[:, None])
+    rows = Examples(matrix, group % 4 == 0, group, (Column("x"),))
+    drawn = at_most(rows, 60, seed=1)
+    assert 30 <= len(drawn.label) <= 60
+    assert np.unique(drawn.group, return_counts=True)[1].tolist() == [3] * (len(drawn.label) // 3)
+    assert at_most(rows, 150, seed=1) is rows

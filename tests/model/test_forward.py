@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.model.forward import FOLDS, forward_folds
+from tenure.model.forward import FOLDS, forward_folds, set_newest_apart
 from tenure.model.frame import Frame
 from tenure.model.split import Split, split_table
 from tests.model.worlds import CUTOFFS, SPLIT, world
@@ -68,3 +68,15 @@ def test_a_fold_without_churners_enough_is_left_out() -> None:
     poor = Frame(frame.customer_id, frame.cutoff, label, frame.features, frame.activity)
     found = forward_folds(poor.take(SPLIT.blocks(poor).train), SPLIT)
     assert len(found.folds) == 1
+
+
+@given(st.integers(2, 12), st.integers(1, 80), st.integers(1, 60))
+def test_the_search_is_judged_by_what_had_matured_before_the_newest_fold(parts: int, every: int, embargo: int) -> None:
+    cutoffs = tuple(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=every * part) for part in range(parts))
+    frame, split = world(60, cutoffs=cutoffs), Split(train=cutoffs, embargo=timedelta(days=embargo))
+    found = forward_folds(frame, split, folds=FOLDS + 1)
+    search, newest = set_newest_apart(found, frame, split)
+    assert 1 <= len(search) <= FOLDS
+    if newest is not None:
+        matured = max(frame.cutoff[fold.judge].max() for fold in search) + np.timedelta64(embargo, "D")
+        assert matured <= frame.cutoff[newest.judge].min() == frame.cutoff.max()

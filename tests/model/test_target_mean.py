@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tenure.model.protocol import Column, Examples
-from tenure.model.target_mean import FEW, learn_target_means
+from tenure.model.target_mean import FEW, learn_target_means, learning_rows
 
 RANDOM = np.random.default_rng(8)
 
@@ -60,3 +60,12 @@ def test_a_customer_with_many_rows_is_not_in_their_own_rate() -> None:
     label = RANDOM.random(100)[customer] < 0.3
     _, matrix = learn_target_means(examples(customer.astype(float), label, 101, customer), seed=0)
     assert len(np.unique(matrix[:, 1])) <= 5  # nobody else shares the code: only the rate of the other folds is left
+
+
+def test_learning_rows_hold_codes_only_where_there_are_few() -> None:
+    for categories in (FEW + 1, FEW + 2):
+        rows = examples(np.arange(300) % categories, np.arange(300) % 2 == 0, categories)
+        means, training = learning_rows(rows, seed=0)
+        assert [column.is_category for column in training.columns] == [False, categories == FEW + 1]
+        np.testing.assert_array_equal(training.matrix, learn_target_means(rows, seed=0)[1])
+        assert len(means.columns) == (categories == FEW + 2)

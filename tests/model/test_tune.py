@@ -35,9 +35,9 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def search(folder: Path, trials: int, **changes: Any) -> Tuning:
     given: dict[str, Any] = {"fingerprint": "one", "threads": 1, "journal": folder} | changes
-    frame = given.pop("frame", FRAME)
+    frame, split = given.pop("frame", FRAME), given.pop("split", SPLIT)
     settings = ModelSettings(tune=trials, family=given.pop("family", "xgboost"), seed=given.pop("seed", 0))
-    return tune(frame, SPLIT, settings, **given)
+    return tune(frame, split, settings, **given)
 
 
 def same(one: Tuning, other: Tuning) -> bool:
@@ -62,7 +62,7 @@ def test_a_trial_that_was_killed_is_made_again(tmp_path: Path, monkeypatch: pyte
 
     def dies(self: XGBoostFamily, *given: Any, **named: Any) -> Any:
         calls.append(self)
-        if len(calls) == 8:
+        if len(calls) == 3:
             raise Killed
         return learn(self, *given, **named)
 
@@ -86,7 +86,7 @@ def test_a_finished_search_trains_nothing_more_than_it_has_to(tmp_path: Path) ->
 
 def test_progress_rises_to_the_end(tmp_path: Path) -> None:
     told: list[float] = []
-    search(tmp_path, 3, progress=lambda _stage, share: told.append(share))
+    search(tmp_path, 5, progress=lambda _stage, share: told.append(share))
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert len(told) > 4
@@ -106,11 +106,39 @@ def test_the_test_block_plays_no_part(tmp_path: Path) -> None:
     assert same(search(tmp_path / "one", 2), search(tmp_path / "other", 2, frame=turned))
 
 
-def test_the_defaults_stay_without_evidence(tmp_path: Path) -> None:
-    coins = replace(FRAME, label=np.random.default_rng(5).random(FRAME.rows) < 0.3)
-    found = search(tmp_path, 3, frame=coins)
-    assert found.gain <= found.gain_error or found.parameters
-    assert ("so they stay" in found.sentence) == (not found.parameters)
+def values(folder: Path) -> list[Any]:
+    """What every trial was judged by, fold after fold."""
+    lines = [json.loads(line) for journal in folder.glob("*.log") for line in journal.read_text().splitlines()]
+    return [line.get("intermediate_value", line.get("values")) for line in lines]
+
+
+def test_the_newest_cutoff_judges_what_was_found_and_plays_no_part_in_finding_it(tmp_path: Path) -> None:
+    newest = FRAME.cutoff == np.datetime64(SPLIT.train[-1].replace(tzinfo=None))
+    turned = replace(FRAME, label=np.where(newest, ~FRAME.label, FRAME.label))
+    own, other = search(tmp_path / "one", 3), search(tmp_path / "other", 3, frame=turned)
+    assert own.is_apart
+    assert values(tmp_path / "one") == values(tmp_path / "other")
+    assert own.default_loss != other.default_loss
+    assert "kept out of the search" in own.sentence
+
+
+@pytest.mark.parametrize("gain", [1.9, 2.0])
+def test_a_lead_that_luck_may_reach_is_no_evidence_where_the_search_itself_judges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float
+) -> None:
+    monkeypatch.setattr("tenure.model.tune._gain", lambda *_: (gain, 1.0))
+    found = search(tmp_path, 7, frame=FRAME, split=replace(SPLIT, train=SPLIT.train[:2]))
+    assert not found.is_apart
+    assert found.needed == pytest.approx(np.sqrt(2 * np.log(7)))  # 1.97
+    assert bool(found.parameters) == (gain == 2.0)
+    assert ("so they stay" in found.sentence) == (gain == 1.9)
+    assert "what the luckiest of 7 may reach" in found.sentence
+
+
+def test_one_trial_has_to_exceed_the_standard_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenure.model.tune._gain", lambda *_: (0.9, 1.0))
+    found = search(tmp_path, 1, split=replace(SPLIT, train=SPLIT.train[:2]))
+    assert (found.needed, found.parameters) == (1.0, {})
 
 
 def test_parameters_that_do_better_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +151,7 @@ def test_parameters_that_do_better_are_taken(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("tenure.model.tune.settled_family", lambda *_: Hasty(hasty.settings))
     found = search(tmp_path, 3)
-    assert found.gain > found.gain_error > 0
+    assert found.gain > found.needed > 0
     assert set(found.parameters) == set(XGBoostFamily.space)
     assert found.best_loss == pytest.approx(found.default_loss - found.gain)
     assert "parameters = { colsample_bytree = " in found.sentence

@@ -18,6 +18,7 @@ from tenure.core.errors import InputError
 from tenure.model.evaluate import Estimate, Judgement
 from tenure.report.inputs import LabelHealth, ReportInput
 from tenure.report.page import render
+from tenure.report.prose import cautions
 from tenure.report.words import DASH
 from tests.report.document import Document
 from tests.report.world import plain_table, shop
@@ -174,6 +175,13 @@ def test_a_plain_table_is_said_to_be_one() -> None:
     assert "Split at random by customer" in found.said[caution : caution + 200]
     assert not {"money", "features", "chart-split", "chart-labels", "chart-rank"} & set(found.ids)
     assert found.row("train") == ["no time", "8,000", "1,200", "15.0 %"]
+
+
+def test_the_same_is_not_said_twice() -> None:
+    report = plain_table()
+    given = replace(report, notes=(report.split.explanation, "Something else."))
+    assert [*cautions(given)].count(report.split.explanation) == 1
+    assert "Something else." in [*cautions(given)]
 
 
 def test_what_is_not_shown_to_be_better_is_said_loudly() -> None:

@@ -187,7 +187,9 @@ def _judge(
     progress("judge", 1.0)
     champion = judged[0].name
     entries = tuple(_entry(trial, one, draws, champion) for trial, one in zip(trials.values(), judged, strict=True))
-    lost = customer_codes(stakes.customer_id.filter(pa.array(stakes.label)))[1]
+    lost, stayed = (
+        customer_codes(stakes.customer_id.filter(pa.array(kind)))[1] for kind in (stakes.label, ~stakes.label)
+    )
     return Comparison(
         champion=champion,
         rows=len(stakes.label),
@@ -196,7 +198,7 @@ def _judge(
         lost_customers=lost,
         entries=entries,
         failed=failed,
-        findings=conclude(draws, list(trials), lost),
+        findings=conclude(draws, list(trials), lost, stayed),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,7 +127,7 @@ class Workshop:
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             place = Path(name)
             for file in (ROWS, FEATURES):
-                os.link(self.folder / file, place / file)
+                _lay(self.folder / file, place / file)
             (place / TASK).write_text(json.dumps(self._task(model)), encoding="utf-8")
             reason = _run(place, candidate.name, progress)
             return Failure(candidate.name, reason) if reason else _trial(candidate, place)
@@ -143,6 +144,14 @@ class Workshop:
             },
             "threads": self.threads,
         }
+
+
+def _lay(source: Path, target: Path) -> None:
+    """Put a file into a second folder: by a hard link where the file system has them, else as a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _run(place: Path, name: str, progress: Progress) -> str:

@@ -235,7 +235,11 @@ def draw(stakes: Stakes, judged: Sequence[Judged], *, seed: int = 0, repeats: in
     """
     check_both_kinds(stakes.label, "the test block")
     group, customers = customer_codes(stakes.customer_id)
-    meters = [_Meter.of(stakes, one, group, customers) for one in judged]
+    earned, contacted = stakes.earned(), [stakes.contacted(one.probability) for one in judged]
+    meters = [
+        _Meter.of(stakes.label, one, chosen, np.where(chosen, earned, 0.0), group, customers)
+        for one, chosen in zip(judged, contacted, strict=True)
+    ]
 
     def numbers(drawn: Vector) -> Vector:
         return np.concatenate([meter(drawn) for meter in meters])
@@ -243,15 +247,14 @@ def draw(stakes: Stakes, judged: Sequence[Judged], *, seed: int = 0, repeats: in
     shape = (len(judged), len(METRICS))
     drawn = resample(numbers, customers, seed=seed, repeats=repeats).reshape(-1, *shape)
     point = numbers(np.ones(customers)).reshape(shape)
-    reached = np.stack([_reached(stakes, one, group, customers) for one in judged])
+    reached = np.stack([_reached(stakes.label, chosen, group, customers) for chosen in contacted])
     return Draws(tuple(one.name for one in judged), METRICS, point, drawn, reached)
 
 
-def _reached(stakes: Stakes, judged: Judged, group: npt.NDArray[np.int64], customers: int) -> Flags:
+def _reached(label: Flags, contacted: Flags, group: npt.NDArray[np.int64], customers: int) -> Flags:
     """By customer who left: whether they would have been contacted at a cutoff before it."""
-    found = stakes.contacted(judged.probability) & stakes.label
-    lost, contacted = (np.bincount(group, part, minlength=customers) > 0 for part in (stakes.label, found))
-    return np.asarray(contacted[lost], dtype=np.bool_)
+    lost, found = (np.bincount(group, part, minlength=customers) > 0 for part in (label, contacted & label))
+    return np.asarray(found[lost], dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,8 +266,9 @@ class _Meter:
     """By customer: rows, churners, profit, contacted at one half, churners among them, and found by the plain model."""
 
     @classmethod
-    def of(cls, stakes: Stakes, judged: Judged, group: npt.NDArray[np.int64], customers: int) -> _Meter:
-        chosen, label = stakes.contacted(judged.probability), stakes.label
+    def of(
+        cls, label: Flags, judged: Judged, chosen: Flags, earned: Vector, group: npt.NDArray[np.int64], customers: int
+    ) -> _Meter:
         measure = Measure.of(
             label, judged.probability, group, customers,
             threshold=np.where(chosen, -np.inf, np.inf), probability=True,
@@ -273,7 +277,6 @@ class _Meter:
         by_plain = np.full(len(label), np.nan)
         if judged.plain is not None and judged.plain_cut is not None:
             by_plain = (judged.plain >= judged.plain_cut).astype(np.float64)
-        earned = np.where(chosen, stakes.earned(), 0.0)
         parts = (np.ones(len(label)), label, earned, half, half & label, by_plain * label)
         sums = np.stack([np.bincount(group, part, minlength=customers) for part in parts], axis=1)
         return cls(measure, sums.astype(np.float64))

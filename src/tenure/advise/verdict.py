@@ -21,10 +21,10 @@ from tenure.advise.candidate import NOTHING, Candidate
 from tenure.advise.quality import Draws
 from tenure.model.evaluate import Estimate
 
-__all__ = ["FEWEST_CHURNERS", "MARGIN", "Finding", "conclude"]
+__all__ = ["FEWEST", "MARGIN", "Finding", "conclude"]
 
 MARGIN = 0.01
-FEWEST_CHURNERS = 30
+FEWEST = 30
 FEWEST_APART = 10
 LOGISTIC = "logistic"
 
@@ -66,7 +66,7 @@ class _Rival:
         return self.profit.low > 0 and self.leavers_apart >= FEWEST_APART
 
 
-def conclude(draws: Draws, candidates: Sequence[Candidate], lost_customers: int) -> tuple[Finding, ...]:
+def conclude(draws: Draws, candidates: Sequence[Candidate], lost: int, stayed: int) -> tuple[Finding, ...]:
     """The headline, then the other findings.
 
     Parameters
@@ -75,8 +75,9 @@ def conclude(draws: Draws, candidates: Sequence[Candidate], lost_customers: int)
         Of the candidates' names.
     candidates : sequence of Candidate
         Those that were judged, the champion first.
-    lost_customers : int
-        Customers of the test block who left; below `FEWEST_CHURNERS` nothing is concluded.
+    lost, stayed : int
+        Customers of the test block who left, and who stayed; below `FEWEST` of either nothing is concluded, for a model
+        is told from another by pairs of one and the other.
 
     Examples
     --------
@@ -87,14 +88,20 @@ def conclude(draws: Draws, candidates: Sequence[Candidate], lost_customers: int)
     >>> found = conclude(
     ...     Draws(("xgboost", "logistic"), METRICS, point, drawn, np.array([[True], [False]])),
     ...     [Candidate("xgboost"), Candidate("logistic")],
-    ...     lost_customers=200,
+    ...     lost=200,
+    ...     stayed=800,
     ... )
     >>> found[0].kind, found[0].text.partition(":")[0]
     ('champion', 'The champion xgboost ranks better than every other candidate')
     """
-    if lost_customers < FEWEST_CHURNERS:
-        text = f"Insufficient evidence: only {lost_customers} customers of the test block left; at least "
-        return (Finding("insufficient", draws.names, f"{text}{FEWEST_CHURNERS} are needed to tell models apart."),)
+    if min(lost, stayed) < FEWEST:
+        few = (
+            f"{lost} customers of the test block left"
+            if lost <= stayed
+            else f"{stayed} customers of the test block stayed"
+        )
+        text = f"Insufficient evidence: only {few}; at least {FEWEST} are needed to tell models apart."
+        return (Finding("insufficient", draws.names, text),)
     if len(candidates) == 1:
         text = f"Insufficient evidence: {candidates[0].name} stands alone; there is nothing to compare it with."
         return (Finding("insufficient", draws.names, text),)

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from tenure.advise.candidate import Candidate, plan_candidates
 from tenure.advise.compare import Comparison, compare
-from tenure.advise.quality import Stakes
 from tenure.app.frames import Prepared, prepare
-from tenure.app.money import customer_values, require_values
+from tenure.app.money import require_values, stakes_of
 from tenure.app.place import Place
 from tenure.core.config import settings_from
 from tenure.core.errors import ArtifactError, ConfigError, did_you_mean
@@ -27,7 +26,7 @@ from tenure.features.audit import require_clean
 from tenure.model.document import build, canonical, digest, parse, plain
 from tenure.model.families import AUTO, find_family, installed_families, require_family
 from tenure.model.imbalance import IMBALANCE, find_rebalance
-from tenure.model.manifest import MANIFEST, Manifest
+from tenure.model.verify import verify
 from tenure.report.comparison import ComparisonInput, render_comparison
 
 __all__ = ["CompareResult", "compare_models", "latest_comparison"]
@@ -92,6 +91,8 @@ def compare_models(
         The sources, the history or the settings do not allow it.
     AuditError
         The audit found a feature that knows the answer.
+    ArtifactError
+        The registered champion's folder is damaged or foreign.
 
     Examples
     --------
@@ -110,9 +111,7 @@ def compare_models(
     require_values(found.frame.features, settings.value)
     model, champion_is = _champion(place)
     test = found.frame.take(found.split.blocks(found.frame).test)
-    stakes = Stakes(
-        test.customer_id, test.cutoff, test.label, customer_values(test.features, settings.value), settings.value
-    )
+    stakes = stakes_of(test, settings.value)
     candidates = plan_candidates(families, imbalances, Candidate(model.family, model.imbalance))
     place.workspace.mkdir(parents=True, exist_ok=True)
     comparison = compare(
@@ -147,8 +146,7 @@ def _champion(place: Place) -> tuple[ModelSettings, str]:
     if CHAMPION not in registry.aliases():
         return model, "the family and method of the settings"
     version = registry.resolve(CHAMPION)
-    manifest = Manifest.from_json((version.folder / MANIFEST).read_bytes())
-    kept = manifest.settings.get("model") or {}
+    kept = verify(version.folder, version.manifest_sha256).settings.get("model") or {}
     recipe = {key: kept[key] for key in _RECIPE if key in kept}
     table = {"path": "rows", "label": "label", "positive": True}
     given = model.model_dump() | {"parameters": {}} | recipe | {"family": version.family}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tenure.app.place import Place
 from tenure.app.scoring import load, rows_of
 from tenure.core.errors import InputError, NotFoundError, did_you_mean
 from tenure.core.progress import Progress, silent
+from tenure.core.settings import TableSettings
 from tenure.core.time import format_instant
 from tenure.model.artifact import LoadedVersion
 from tenure.model.families import find_family
@@ -57,7 +59,7 @@ class Explanation:
 
 def explain_customer(
     place: Place,
-    customer_id: str,
+    customer_id: str | int,
     as_of: datetime | None = None,
     version: str | None = None,
     progress: Progress = silent,
@@ -68,7 +70,7 @@ def explain_customer(
     ----------
     place : Place
         The project.
-    customer_id : str
+    customer_id : str or int
         Somebody at risk at the cutoff.
     as_of : datetime or None
         UTC cutoff; default: the end of the log.
@@ -81,6 +83,8 @@ def explain_customer(
     ------
     NotFoundError
         Nobody at risk has this id, there is no such version, or the table lacks a column that it was trained on.
+    InputError
+        The id is neither text nor a whole number.
     ConfigError, HistoryError
         As `tenure.app.scoring.score`.
 
@@ -100,14 +104,14 @@ def explain_customer(
     explainer = Explainer(loaded.parts)
     with place.alone(progress):
         rows, cutoff = _rows(place, loaded, explainer, as_of, progress)
-        features = _find(rows, [customer_id], explainer, cutoff)
-    found = explainer.explain(features, [customer_id])[0]
+        features = _find(place, rows, _texts([customer_id]), explainer, cutoff)
+    found = explainer.explain(features, _texts([customer_id]))[0]
     return Explanation(loaded.name, cutoff, find_family(loaded.manifest.family).explanation, found)
 
 
 def shap_of(
     place: Place,
-    customer_ids: Sequence[str] | None = None,
+    customer_ids: Sequence[str | int] | None = None,
     as_of: datetime | None = None,
     version: str | None = None,
     progress: Progress = silent,
@@ -118,7 +122,7 @@ def shap_of(
     ----------
     place, as_of, version, progress
         As for `explain_customer`.
-    customer_ids : sequence of str, optional
+    customer_ids : sequence of str or int, optional
         At risk at the cutoff; the rows have their order. Default: at most a thousand of all who
         are, at even distances.
 
@@ -127,7 +131,7 @@ def shap_of(
     MissingExtraError
         The extra `shap` is not installed.
     InputError
-        The sequence of customers is empty.
+        The sequence of customers is empty, or an id in it is neither text nor a whole number.
     NotFoundError, ConfigError, HistoryError
         As `explain_customer`.
     """
@@ -135,8 +139,22 @@ def shap_of(
     explainer = Explainer(loaded.parts)
     with place.alone(progress):
         rows, cutoff = _rows(place, loaded, explainer, as_of, progress)
-        table = _sample(rows, explainer) if customer_ids is None else _find(rows, customer_ids, explainer, cutoff)
+        if customer_ids is None:
+            table = _sample(rows, explainer)
+        else:
+            table = _find(place, rows, _texts(customer_ids), explainer, cutoff)
     return to_shap(loaded.parts, table)
+
+
+def _texts(customer_ids: Sequence[str | int]) -> list[str]:
+    """Ids as every table holds them; a number would be searched for among texts."""
+    for one in customer_ids:
+        if isinstance(one, bool) or not isinstance(one, str | Integral):
+            raise InputError(
+                f"{one!r} is no customer's id: it is of the type {type(one).__name__}.",
+                hint="Give ids as text or as whole numbers.",
+            )
+    return [str(one) for one in customer_ids]
 
 
 def _rows(
@@ -148,30 +166,46 @@ def _rows(
     return rows, cutoff
 
 
-def _find(rows: Snapshot, customer_ids: Sequence[str], explainer: Explainer, cutoff: datetime) -> pa.Table:
+def _find(
+    place: Place, rows: Snapshot, customer_ids: Sequence[str], explainer: Explainer, cutoff: datetime
+) -> pa.Table:
     """The features of customers, in the order asked for."""
     if not customer_ids:
         raise InputError(
             "No customer is named.", hint="Name at least one, or leave them out to explain a sample of all."
         )
     table = rows.pick(_ID, customer_ids, (_ID, *explainer.columns))
-    place = {customer_id: number for number, customer_id in enumerate(table.column(_ID).to_pylist())}
+    found = {customer_id: number for number, customer_id in enumerate(table.column(_ID).to_pylist())}
     for customer_id in customer_ids:
-        if customer_id not in place:
-            raise _unknown(rows, customer_id, cutoff)
-    return table.take([place[customer_id] for customer_id in customer_ids])
+        if customer_id not in found:
+            raise _unknown(place, rows, customer_id, cutoff)
+    return table.take([found[customer_id] for customer_id in customer_ids])
 
 
-def _unknown(rows: Snapshot, customer_id: str, cutoff: datetime) -> NotFoundError:
+def _unknown(place: Place, rows: Snapshot, customer_id: str, cutoff: datetime) -> NotFoundError:
     near = ""
     if rows.rows <= _MOST_NEAR:
         ids = [one for table in rows.read(0, rows.rows, [_ID], rows.rows) for one in table.column(_ID).to_pylist()]
         near = f" {did_you_mean(customer_id, ids)}"
+    among, hint = _who(place.settings.table, rows.rows, format_instant(cutoff))
     return NotFoundError(
-        f"Customer {customer_id!r} is not among the {rows.rows:,} at risk at {format_instant(cutoff)}.{near}",
-        hint="Who has not been active enough, or not lately, has no score. Check the id, or give another --as-of.",
-        customer_id=customer_id,
+        f"Customer {customer_id!r} is not among the {among}.{near}", hint=hint, customer_id=customer_id
     )
+
+
+def _who(table: TableSettings | None, customers: int, as_of: str) -> tuple[str, str]:
+    """Who has a score, and why somebody may have none."""
+    if table is None:
+        why = "Who has not been active enough, or not lately, has no score. Check the id, or give another --as-of."
+        return f"{customers:,} at risk at {as_of}", why
+    check = (
+        f"Check the id: it is what the column {table.id!r} holds."
+        if table.id
+        else ("Check the id: [table] names no id, so customers are called by the number of their row, from 1.")
+    )
+    if table.time is None:
+        return f"{customers:,} customers of the table", check
+    return f"{customers:,} customers with a row up to {as_of}", f"{check} Or give a later --as-of."
 
 
 def _sample(rows: Snapshot, explainer: Explainer) -> pa.Table:

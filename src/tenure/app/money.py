@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tenure.advise.quality import Stakes
 from tenure.core.errors import InputError, NotFoundError, did_you_mean
 from tenure.core.settings import ValueSettings
 from tenure.model.evaluate import Estimate
@@ -22,11 +23,9 @@ from tenure.model.protocol import Flags, Vector
 from tenure.report.inputs import Campaign, Money
 from tenure.report.words import percent
 from tenure.value.curve import ProfitCurve, profit_curve
-from tenure.value.decision import decide
 from tenure.value.max_profit import MaxProfit, expected_max_profit, max_profit
 from tenure.value.outcome import outcome
 from tenure.value.seed import seed_threshold, seed_value
-from tenure.value.target import choose_by_batch
 from tenure.value.threshold import t_star_range
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
     "customer_values",
     "judge_money",
     "require_values",
+    "stakes_of",
     "threshold_of",
 ]
 
@@ -158,9 +158,18 @@ def contacted_where_it_pays(rows: Frame, probability: Vector, value: ValueSettin
     >>> contacted_where_it_pays(rows, np.array([0.4, 0.2, 0.01]), ValueSettings(capacity=1)).tolist()
     [True, False, False]
     """
-    ids = np.asarray(rows.customer_id.to_pylist(), dtype=object)
-    profit = decide(probability, customer_values(rows.features, value), value).profit.expected
-    return choose_by_batch(profit, ids, rows.cutoff, value.capacity)
+    return stakes_of(rows, value).contacted(probability)
+
+
+def stakes_of(rows: Frame, value: ValueSettings) -> Stakes:
+    """What is at stake in rows that judge, by the settings' money.
+
+    Raises
+    ------
+    NotFoundError, InputError
+        As `customer_values`.
+    """
+    return Stakes(rows.customer_id, rows.cutoff, rows.label, customer_values(rows.features, value), value)
 
 
 def judge_money(test: Frame, probability: Vector, value: ValueSettings, search: SearchRows | None = None) -> Money:
@@ -219,7 +228,7 @@ def _most(label: Flags, probability: Vector, value: ValueSettings) -> tuple[MaxP
     if isinstance(value.clv, str) or not 0 < label.sum() < len(label):
         return None, None
     costs = {"clv": value.clv, "incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
-    at_rate = max_profit(label, probability, save_rate=sum(value.save_rates) / 2, **costs)
+    at_rate = max_profit(label, probability, save_rate=value.middle_save_rate, **costs)
     return at_rate, expected_max_profit(label, probability, **costs)
 
 

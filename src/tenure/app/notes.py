@@ -20,8 +20,6 @@ __all__ = ["notes_of"]
 _WEIGHTED = "ensemble"
 _OF_MEMBERS = frozenset({_WEIGHTED, "chain", AUTO})
 
-_ENSEMBLE = "ensemble"
-
 
 def notes_of(found: Prepared, trained: Trained, settings: ModelSettings, money: Money) -> tuple[str, ...]:
     """Everything to be said, the sources' own notes first.
@@ -67,9 +65,9 @@ def _imbalance_notes(found: Prepared, settings: ModelSettings) -> Iterator[str]:
 def _unused_notes(settings: ModelSettings) -> Iterator[str]:
     """Settings that wait for another family; a comparison may need them, so they are no error."""
     trained = {settings.family, settings.fallback}
-    if settings.weights and _ENSEMBLE not in trained:
+    if settings.weights and _WEIGHTED not in trained:
         yield "[model] weights played no part: only an ensemble has them."
-    if settings.members and not trained & {_ENSEMBLE, "chain", AUTO}:
+    if settings.members and not trained & _OF_MEMBERS:
         yield "[model] members played no part: only an ensemble, a chain and auto have them."
 
 

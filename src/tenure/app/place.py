@@ -97,10 +97,18 @@ class Place:
         return self.root / WORKSPACE
 
     @contextmanager
-    def alone(self, progress: Progress) -> Iterator[None]:
-        """Wait until no other process works in the workspace, and keep others waiting; a killed one keeps nobody."""
+    def alone(self, progress: Progress, work: str = "lock") -> Iterator[None]:
+        """Wait until nobody else does this work in the workspace, and keep others waiting; a killed one keeps nobody.
+
+        Parameters
+        ----------
+        progress : Progress
+            Told that somebody else is at work.
+        work : str
+            Name of the lock's file. Different works do not wait for each other.
+        """
         self.workspace.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.workspace / "lock", is_singleton=True)
+        lock = FileLock(self.workspace / work, is_singleton=True)
         try:
             lock.acquire(blocking=False)
         except Timeout:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,7 +124,7 @@ class Project:
 
     def explain(
         self,
-        customers: str | Sequence[str] | None = None,
+        customers: str | int | Sequence[str | int] | None = None,
         as_of: str | datetime | None = None,
         version: str | None = None,
     ) -> Any:
@@ -131,10 +132,12 @@ class Project:
 
         Without names, at most a thousand of those at risk. It needs the extra `shap`; `reasons` does not.
         """
-        named = [customers] if isinstance(customers, str) else customers
+        named = [customers] if isinstance(customers, str | int | Integral) else customers
         return shap_of(self.place, named, self._cutoff(as_of), version)
 
-    def reasons(self, customer: str, as_of: str | datetime | None = None, version: str | None = None) -> Explanation:
+    def reasons(
+        self, customer: str | int, as_of: str | datetime | None = None, version: str | None = None
+    ) -> Explanation:
         """Explain one customer in words and percentage points, the strongest reason first."""
         return explain_customer(self.place, customer, self._cutoff(as_of), version)
 

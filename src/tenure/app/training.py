@@ -33,6 +33,7 @@ from tenure.model.importance import Importance, importances
 from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
 from tenure.model.protocol import Vector
+from tenure.model.registry import Registry
 from tenure.model.segment import Segment
 from tenure.model.stages import judge_stages
 from tenure.model.standby import Standby
@@ -150,24 +151,32 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     report = render(replace(_report_input(place, name, found, trained, judged), comparison=compared))
     sha256 = write_version(registry.folder / name, _draft(place, found, trained, judged, report), place.clock)
     version = registry.register(name, sha256)
-    alias = CHALLENGER if CHAMPION in registry.aliases() else CHAMPION
-    registry.promote(alias, name, reason="trained", by="tenure train")
+    alias = _named(place, registry, name, progress)
     return replace(_result(version, alias, judged), tuning=tuning)
+
+
+def _named(place: Place, registry: Registry, name: str, progress: Progress) -> str:
+    """Point an alias at a new version; of first trainings that end at once, one alone becomes champion."""
+    with place.alone(progress, "aliases.lock"):
+        alias = CHALLENGER if CHAMPION in registry.aliases() else CHAMPION
+        registry.promote(alias, name, reason="trained", by="tenure train")
+    return alias
 
 
 def _tune(place: Place, found: Prepared, progress: Progress) -> Tuning | None:
     """Search for parameters where the settings want it; the journal lies in the workspace."""
     if not place.settings.model.tune:
         return None
-    return tune(
-        found.frame,
-        found.split,
-        place.settings.model,
-        journal=place.workspace / "tuning",
-        fingerprint=found.fingerprint,
-        threads=place.settings.runtime.threads,
-        progress=progress,
-    )
+    with place.alone(progress, "tuning.lock"):  # a journal takes one search at a time
+        return tune(
+            found.frame,
+            found.split,
+            place.settings.model,
+            journal=place.workspace / "tuning",
+            fingerprint=found.fingerprint,
+            threads=place.settings.runtime.threads,
+            progress=progress,
+        )
 
 
 def _judge(place: Place, found: Prepared, trained: Trained, progress: Progress) -> _Judged:

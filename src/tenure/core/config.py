@@ -12,8 +12,10 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import reduce
 from pathlib import Path
-from typing import Any, Self, get_args
+from types import UnionType
+from typing import Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -187,12 +189,14 @@ def load_settings(
     >>> load_settings(config, {("value", "clv"): 700}, environ={"TENURE_VALUE__CONTACT_COST": "5"}).value.contact_cost
     5.0
     """
-    document = _read(path)
-    for keys, value in _environment(os.environ if environ is None else environ):
+    document, laid_over = _read(path), dict[KeyPath, str]()
+    for keys, name, value in _environment(os.environ if environ is None else environ):
         _put(document, keys, value)
+        laid_over[keys] = f"the environment variable {name}"
     for keys, value in (overrides or {}).items():
         _put(document, keys, value)
-    return settings_from(document, source=str(path))
+        laid_over[_folded(keys)] = "the command line"
+    return _checked(document, str(path), laid_over)
 
 
 def settings_from(document: Mapping[str, Any], *, source: str = "the settings") -> Settings:
@@ -212,13 +216,42 @@ def settings_from(document: Mapping[str, Any], *, source: str = "the settings") 
     tenure.core.errors.ConfigError: the settings: unknown key 'tabel'. Did you mean 'table'?
     → Correct the settings.
     """
+    return _checked(document, source, {})
+
+
+def _checked(document: Mapping[str, Any], source: str, laid_over: Mapping[KeyPath, str]) -> Settings:
     try:
         return Settings(**document)
     except ValidationError as error:
-        problems = [_explain(detail) for detail in error.errors()]
+        problems = dict.fromkeys(_told(detail, document, source, laid_over) for detail in error.errors())
+        origins = dict.fromkeys(origin for origin, _ in problems)
         raise ConfigError(
-            "\n".join(f"{source}: {problem}" for problem in problems), hint=f"Correct {source}.", source=source
+            "\n".join(f"{origin}: {problem}" for origin, problem in problems),
+            hint=f"Correct {' and '.join(origins)}.",
+            source=source,
         ) from None
+
+
+def _told(
+    detail: ErrorDetails, document: Mapping[str, Any], source: str, laid_over: Mapping[KeyPath, str]
+) -> tuple[str, str]:
+    """Who said what is wrong, and what is wrong with it."""
+    location = tuple(part for part in detail["loc"] if part != "[key]")
+    return _origin(_folded(location), source, laid_over), _explain(detail, location, document)
+
+
+def _folded(keys: tuple[int | str, ...]) -> KeyPath:
+    """A key path in lower case, as environment variables are read."""
+    return tuple(str(key).lower() for key in keys)
+
+
+def _origin(location: KeyPath, source: str, laid_over: Mapping[KeyPath, str]) -> str:
+    """What set a key; of a section that several set, the file and the others."""
+    for keys, name in laid_over.items():
+        if location[: len(keys)] == keys:
+            return name
+    others = dict.fromkeys(name for keys, name in laid_over.items() if keys[: len(location)] == location)
+    return " with ".join((source, *others))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -234,11 +267,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}.", hint="Correct that line.", path=str(path)) from None
 
 
-def _environment(environ: Mapping[str, str]) -> Iterator[tuple[KeyPath, Any]]:
+def _environment(environ: Mapping[str, str]) -> Iterator[tuple[KeyPath, str, Any]]:
     for name in sorted(environ):
         if name.startswith(ENV_PREFIX) and "__" in name:
             keys = tuple(part.lower() for part in name.removeprefix(ENV_PREFIX).split("__"))
-            yield keys, _toml_value(environ[name])
+            yield keys, name, _toml_value(environ[name])
 
 
 def _put(document: dict[str, Any], keys: KeyPath, value: Any) -> None:
@@ -257,27 +290,41 @@ def _existing(place: Mapping[str, Any], key: str) -> str:
     return next((name for name in place if name.lower() == key.lower()), key)
 
 
-def _explain(detail: ErrorDetails) -> str:
-    location = tuple(part for part in detail["loc"] if part != "[key]")
+def _explain(detail: ErrorDetails, location: tuple[int | str, ...], document: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
-        return f"unknown key {place!r}. {did_you_mean(str(location[-1]), _keys_at(location[:-1]))}"
+        return f"unknown key {place!r}. {did_you_mean(str(location[-1]), _section_at(location[:-1]).model_fields)}"
     if detail["type"] == "missing":
         return f"the key {place!r} is missing."
-    message = detail["msg"].removeprefix("Value error, ")
-    given = detail["input"]
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    message, given = detail["msg"].removeprefix("Value error, "), detail["input"]
+    for depth in range(len(location)):  # pydantic tries every kind that a value may have, and complains of each
+        field = _section_at(location[:depth]).model_fields.get(str(location[depth]))
+        if field is not None and _kinds(field.annotation) > 1:
+            place = ".".join(str(part) for part in location[: depth + 1])
+            given = _value_at(document, location[: depth + 1])
+            message = f"not understood. Expected: {field.description}"
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | list | tuple) else ""
     return f"{place}: {message}{shown}" if place else f"{message}{shown}"
 
 
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+def _value_at(document: Any, location: tuple[int | str, ...]) -> Any:
+    return reduce(lambda inner, part: inner[part], location, document)
+
+
+def _kinds(annotation: Any) -> int:
+    """How many kinds of values a key takes, beside none at all."""
+    arms = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return sum(arm is not type(None) for arm in arms)
+
+
+def _section_at(location: tuple[int | str, ...]) -> type[BaseModel]:
     model: type[BaseModel] = Settings
     for part in location:
         if model is Settings and part == "events":
             model = EventSettings
         elif isinstance(part, str) and part in model.model_fields:
             model = _section_type(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+    return model
 
 
 def _section_type(annotation: Any) -> type[BaseModel] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Progress", "silent"]
+__all__ = ["Progress", "part", "silent"]
 
 
 class Progress(Protocol):
@@ -24,3 +24,16 @@ def silent(stage: str, done: float) -> None:
     --------
     >>> silent("features", 0.5)
     """
+
+
+def part(progress: Progress, start: float, width: float) -> Progress:
+    """Progress of a piece of work as progress of the whole, of which it is `width`, from `start` on.
+
+    Examples
+    --------
+    >>> told = []
+    >>> part(lambda stage, done: told.append(done), 0.5, 0.25)("fit", 1.0)
+    >>> told
+    [0.75]
+    """
+    return lambda stage, done: progress(stage, start + width * done)

@@ -291,6 +291,11 @@ class ValueSettings(Section):
         rate = self.save_rate
         return rate if isinstance(rate, tuple) else (rate, rate)
 
+    @property
+    def middle_save_rate(self) -> float:
+        """The one save rate that decisions use: the middle of the range."""
+        return sum(self.save_rates) / 2
+
     @model_validator(mode="after")
     def _sane(self) -> Self:
         low, high = self.save_rates

@@ -351,12 +351,12 @@ def as_numbers(column: pa.ChunkedArray) -> Numbers | None:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
         numbers = pc.fill_null(pc.cast(column, pa.float64()), float("nan")).to_numpy()
         return np.where(np.isfinite(numbers), numbers, np.nan)
-    text = pd.Series(pc.utf8_trim_whitespace(pc.cast(column, pa.string())).to_pandas())
+    text = _trimmed(column)
     probe = text.dropna().head(_PROBE)
     if _mostly_read(pd.to_numeric(probe, errors="coerce"), probe):
         read = pd.to_numeric(text, errors="coerce")
         return read.to_numpy(dtype=float, na_value=np.nan) if _mostly_read(read, text) else None
-    return as_seconds(column)
+    return _read_times(text)
 
 
 def as_seconds(column: pa.ChunkedArray) -> Numbers | None:
@@ -369,7 +369,14 @@ def as_seconds(column: pa.ChunkedArray) -> Numbers | None:
     >>> as_seconds(pa.chunked_array([["02/01/1970", "31/01/1970", None]])).tolist()
     [86400.0, 2592000.0, nan]
     """
-    text = pd.Series(pc.utf8_trim_whitespace(pc.cast(column, pa.string())).to_pandas())
+    return _read_times(_trimmed(column))
+
+
+def _trimmed(column: pa.ChunkedArray) -> pd.Series[str]:
+    return pd.Series(pc.utf8_trim_whitespace(pc.cast(column, pa.string())).to_pandas())
+
+
+def _read_times(text: pd.Series[str]) -> Numbers | None:
     probe = text.dropna().head(_PROBE)
     if not probe.str.match(_TIME).mean() >= _NEARLY_ALL:
         return None

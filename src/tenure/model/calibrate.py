@@ -36,7 +36,7 @@ from sklearn.linear_model import LogisticRegression
 from tenure.model.document import build, plain, refused
 from tenure.model.fold import customer_folds
 from tenure.model.measure import row_log_loss
-from tenure.model.protocol import Flags, Vector, sigmoid
+from tenure.model.protocol import Flags, Vector, log_odds, sigmoid
 
 __all__ = ["Calibration", "CalibrationChoice", "choose_calibration", "correct_prior", "fit_calibration"]
 
@@ -84,7 +84,7 @@ class Calibration:
         if self.method == "none":
             return probability
         if self.method == "sigmoid":
-            return np.clip(sigmoid(self.slope * _log_odds(probability) + self.intercept), _INSIDE, 1 - _INSIDE)
+            return np.clip(sigmoid(self.slope * log_odds(probability, _INSIDE) + self.intercept), _INSIDE, 1 - _INSIDE)
         return np.interp(probability, self.given, self.found)
 
     def to_json(self) -> dict[str, Any]:
@@ -229,19 +229,14 @@ def correct_prior(probability: Vector, shift: float) -> Vector:
     >>> correct_prior(np.array([0.5]), -np.log(9)).round(3).tolist()  # nine stayers in ten were left out
     [0.1]
     """
-    return sigmoid(_log_odds(probability) + shift) if shift else probability
-
-
-def _log_odds(probability: Vector) -> Vector:
-    inside = np.clip(probability, _INSIDE, 1 - _INSIDE)
-    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
+    return sigmoid(log_odds(probability, _INSIDE) + shift) if shift else probability
 
 
 def _fit_shift(probability: Vector, label: Flags) -> Calibration:
     """The shift with which the probabilities add up to the churners, by Newton's method in bounded steps."""
-    log_odds, churners, shift = _log_odds(probability), label.sum(), 0.0
+    margin, churners, shift = log_odds(probability, _INSIDE), label.sum(), 0.0
     for _ in range(100):
-        moved = sigmoid(log_odds + shift)
+        moved = sigmoid(margin + shift)
         step = (churners - moved.sum()) / (moved * (1 - moved)).sum()
         shift += float(np.clip(step, -1, 1))
         if abs(step) < 1e-10:
@@ -250,10 +245,10 @@ def _fit_shift(probability: Vector, label: Flags) -> Calibration:
 
 
 def _fit_sigmoid(probability: Vector, label: Flags) -> Calibration:
-    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(_log_odds(probability)[:, None], label)
+    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(log_odds(probability, _INSIDE)[:, None], label)
     slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     if slope < 0:  # scores that point the wrong way say nothing: everybody gets the rate of all
-        slope, intercept = 0.0, float(_log_odds(np.array([label.mean()]))[0])
+        slope, intercept = 0.0, float(log_odds(np.array([label.mean()]), _INSIDE)[0])
     return Calibration("sigmoid", slope=slope, intercept=intercept)
 
 

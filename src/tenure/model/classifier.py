@@ -21,6 +21,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from tenure.core.config import settings_from
+from tenure.core.errors import InputError
 from tenure.core.settings import ModelSettings
 from tenure.model.columns import read_columns, read_target
 from tenure.model.frame import Frame, equal_rows
@@ -116,12 +117,12 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InputError
-            There are not two classes, a column holds infinite values, or a parameter is not understood. It is a
-            `ValueError`, as scikit-learn expects.
+            There are not two classes, a column holds infinite values, a row's group is missing, or a parameter is not
+            understood. It is a `ValueError`, as scikit-learn expects.
         """
         table = read_columns(self, X, reset=True)
         self.classes_, label = read_target(self._required(y), table.num_rows)
-        customers = _copies_together(table) if groups is None else pa.array(np.asarray(groups))
+        customers = _copies_together(table) if groups is None else _named(groups)
         check_consistent_length(table, customers)
         frame = Frame.of(customers, label, table)
         self.columns_ = tuple(table.column_names)
@@ -177,6 +178,22 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _copies_together(table: pa.Table) -> pa.Array:
     """Ids by equality in every column that a model may use; lists and the like are dropped later anyway."""
     return equal_rows(table.select([field.name for field in table.schema if not pa.types.is_nested(field.type)]))
+
+
+def _named(groups: Any) -> pa.Array:
+    """The customer behind each row; one who is missing would be one customer together with all others missing."""
+    try:  # as objects, for numpy would make the text "nan" of a gap among texts
+        customers = pa.array(np.asarray(groups, dtype=object), from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"groups: {error}.", hint="Name customers by numbers alone, or by texts alone.") from None
+    missing = customers.null_count
+    if missing:
+        raise InputError(
+            f"groups: {missing:,} of {len(customers):,} rows name no customer.",
+            hint="Give each of these rows a customer of its own, or leave them out.",
+            missing=missing,
+        )
+    return customers
 
 
 def _threads(jobs: int | None) -> int | None:

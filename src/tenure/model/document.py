@@ -13,14 +13,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
+from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from tenure.core.errors import ArtifactError, InputError
 from tenure.core.time import format_instant, parse_instant
 
-__all__ = ["build", "build_record", "canonical", "digest", "parse", "plain", "refused"]
+__all__ = ["build", "build_record", "canonical", "digest", "parse", "plain", "read_file", "refused", "write_file"]
 
+Record = TypeVar("Record")
 _KINDS: dict[type, str] = {
     str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object",
 }  # fmt: skip
@@ -187,6 +189,23 @@ def build_record(kind: Any, document: Mapping[str, object], where: str, **made: 
     if unknown := sorted(set(document) - set(hints)):
         raise refused(f"{where} has unknown keys: {', '.join(unknown)}.", place=where, unknown=unknown)
     return kind(**{name: build(hint, document[name], f"{where}: {name}") for name, hint in hints.items()}, **made)
+
+
+def write_file(folder: Path, name: str, record: object) -> None:
+    """Write a frozen dataclass as a document of its own."""
+    (folder / name).write_bytes(canonical(plain(record)))
+
+
+def read_file(folder: Path, name: str, kind: type[Record]) -> Record:
+    """Read what `write_file` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        As `parse` and `build`; messages call the document by its name.
+    """
+    record: Record = build(kind, parse((folder / name).read_bytes(), name), name)
+    return record
 
 
 def _exactly(kind: Any, value: object, where: str) -> Any:

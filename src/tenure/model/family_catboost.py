@@ -23,8 +23,8 @@ import pandas as pd
 
 from tenure.core.extras import require
 from tenure.core.progress import Progress, silent
+from tenure.model.cross_fit import held_out_rows, judged
 from tenure.model.document import parse
-from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
     Column,
@@ -33,6 +33,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
@@ -91,12 +92,13 @@ class CatBoostModel:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees."""
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
         categories = self.booster.get_cat_feature_indices()
-        rows = require("catboost").Pool(_table(matrix, categories), cat_features=categories)
-        found = np.asarray(self.booster.get_feature_importance(rows, type="ShapValues"), dtype=np.float64)
-        return Contributions(found[:, :-1], found[:, -1])
+
+        def ask(matrix: Matrix) -> Any:
+            rows = require("catboost").Pool(_table(matrix, categories), cat_features=categories)
+            return self.booster.get_feature_importance(rows, type="ShapValues")
+
+        return Contributions.asked(ask, matrix)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.json`."""
@@ -119,35 +121,22 @@ class CatBoostFamily:
     settings: CatBoostSettings = CatBoostSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose the rounds by the log loss of held-out customers, and give those predictions."""
-        folds, paths = int(fold.max()) + 1, []
-        for number in range(folds):
-            paths.append(self._path(examples, fold == number, seed, threads))
-            progress("cross-fit", (number + 1) / folds)
+        folds, paths = held_out_rows(fold), []
+        for held_out in folds:
+            paths.append(self._path(examples, held_out, seed, threads))
+            progress("cross-fit", len(paths) / len(folds))
         shortest = min(len(path.losses) for path in paths)
         best = int(np.argmin(sum(path.losses[:shortest] for path in paths))) + 1
         margin = np.empty(len(fold))
-        for number, path in enumerate(paths):
-            margin[fold == number] = path.margin(best)
-        probability = sigmoid(margin)
-        return CrossFit(probability, {"rounds": best}, float(row_log_loss(examples.label, probability).mean()))
+        for held_out, path in zip(folds, paths, strict=True):
+            margin[held_out] = path.margin(best)
+        return judged(examples.label, margin, {"rounds": best})
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CatBoostModel:
         """Grow the chosen number of trees on all examples."""
         rows = _pool(examples.balanced(seed))

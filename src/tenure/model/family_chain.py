@@ -20,13 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from tenure.core.progress import Progress, silent
 from tenure.model.calibrate import fit_calibration
-from tenure.model.document import build, canonical, parse, plain, refused
-from tenure.model.measure import row_log_loss
+from tenure.model.cross_fit import judged
+from tenure.model.document import read_file, refused, write_file
 from tenure.model.members import Members, read_members, save_members
 from tenure.model.protocol import (
     Choice,
@@ -35,6 +32,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Family,
+    Folds,
     Matrix,
     Model,
     Vector,
@@ -110,7 +108,7 @@ class ChainModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `chain.json`, and each member into a folder."""
-        (folder / FILE).write_bytes(canonical(plain(_Record(self.links, self.budget_seconds))))
+        write_file(folder, FILE, _Record(self.links, self.budget_seconds))
         names = [link.name for link in self.links]
         return (FILE, *save_members(folder, dict(zip(names, self.models, strict=True))))
 
@@ -140,13 +138,7 @@ class ChainFamily:
     budget_seconds: float = 0.05
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Cross-fit the members, and bring each to the common scale; the first one's predictions are the chain's."""
         margins, choice = self._members.cross_fit(examples, fold, seed=seed, threads=threads, progress=progress)
@@ -154,17 +146,10 @@ class ChainFamily:
             scale = fit_calibration("sigmoid", sigmoid(margin), examples.label)
             choice |= {f"scale.{name}.slope": scale.slope, f"scale.{name}.intercept": scale.intercept}
         first = f"scale.{self.members[0]}"
-        probability = sigmoid(choice[f"{first}.slope"] * margins[0] + choice[f"{first}.intercept"])
-        return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
+        return judged(examples.label, choice[f"{first}.slope"] * margins[0] + choice[f"{first}.intercept"], choice)
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> ChainModel:
         """Train the members on all examples."""
         models = self._members.fit(examples, choice, seed=seed, threads=threads, progress=progress)
@@ -173,7 +158,7 @@ class ChainFamily:
 
     def load(self, folder: Path) -> ChainModel:
         """Read `chain.json` and the members that it names."""
-        record: _Record = build(_Record, parse((folder / FILE).read_bytes(), FILE), FILE)
+        record = read_file(folder, FILE, _Record)
         if not record.links or min(link.slope for link in record.links) < 0 or record.budget_seconds <= 0:
             raise refused(f"{FILE} holds no links, a falling scale or a budget of {record.budget_seconds:g} seconds.")
         models = read_members(folder, [self.find(link.name) for link in record.links])

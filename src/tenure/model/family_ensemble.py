@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from tenure.core.progress import Progress, silent
-from tenure.model.document import build, canonical, parse, plain, refused
-from tenure.model.measure import row_log_loss
+from tenure.model.cross_fit import judged
+from tenure.model.document import read_file, refused, write_file
 from tenure.model.members import Members, read_members, save_members
 from tenure.model.protocol import (
     Choice,
@@ -33,6 +32,7 @@ from tenure.model.protocol import (
     Explanation,
     Family,
     Flags,
+    Folds,
     Matrix,
     Model,
     Vector,
@@ -95,7 +95,7 @@ class EnsembleModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `ensemble.json`, and each member into a folder."""
-        (folder / FILE).write_bytes(canonical(plain(_Record(self.names, self.weights))))
+        write_file(folder, FILE, _Record(self.names, self.weights))
         return (FILE, *save_members(folder, dict(zip(self.names, self.models, strict=True))))
 
 
@@ -125,29 +125,16 @@ class EnsembleFamily:
         return self.weights is None
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Cross-fit the members, and learn the weights if they are to be learned."""
         margins, choice = self._members.cross_fit(examples, fold, seed=seed, threads=threads, progress=progress)
         weights = self.weights or learn_weights(margins, examples.label, examples.weight)
-        probability = sigmoid(np.einsum("m,mr->r", np.array(weights), margins))
         choice |= {f"weight.{name}": weight for name, weight in zip(self.members, weights, strict=True)}
-        return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
+        return judged(examples.label, np.einsum("m,mr->r", np.array(weights), margins), choice)
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> EnsembleModel:
         """Train the members on all examples."""
         models = self._members.fit(examples, choice, seed=seed, threads=threads, progress=progress)
@@ -155,7 +142,7 @@ class EnsembleFamily:
 
     def load(self, folder: Path) -> EnsembleModel:
         """Read `ensemble.json` and the members that it names."""
-        record: _Record = build(_Record, parse((folder / FILE).read_bytes(), FILE), FILE)
+        record = read_file(folder, FILE, _Record)
         fits = len(record.weights) == len(record.members) and all(weight >= 0 for weight in record.weights)
         if not fits or abs(sum(record.weights) - 1) > 1e-9:
             raise refused(f"{FILE}: the weights {record.weights} do not fit the members {record.members}.")

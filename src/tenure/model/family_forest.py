@@ -19,20 +19,19 @@ odds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import xgboost as xgb
 from sklearn.linear_model import LogisticRegression
 
 from tenure.core.progress import Progress, silent
-from tenure.model.document import build, canonical, parse, plain
-from tenure.model.fold import draw_customers
+from tenure.model.booster import exact_contributions, finished, quantised, read_booster, recalled, save_booster
+from tenure.model.cross_fit import held_out_rows, judged
+from tenure.model.fold import at_most
 from tenure.model.forest_leaves import with_log_odds
-from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
     Contributions,
@@ -40,15 +39,15 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
 )
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import TargetMeans, learning_rows
 
 __all__ = ["ForestFamily", "ForestModel", "ForestSettings"]
 
-FILE = "model.ubj"
 _RECORD = "forest"
 
 
@@ -121,16 +120,12 @@ class ForestModel:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees, times the slope."""
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
-        rows = xgb.DMatrix(self.means.apply(matrix), feature_types=self.booster.feature_types, enable_categorical=True)
-        found = self.booster.predict(rows, pred_contribs=True, validate_features=False).astype(np.float64)
-        return Contributions(self.slope * found[:, :-1], self.slope * found[:, -1] + self.intercept)
+        found = exact_contributions(self.booster, self.means.apply(matrix))
+        return Contributions(self.slope * found.values, self.slope * found.base + self.intercept)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.ubj`."""
-        self.booster.save_model(folder / FILE)
-        return (FILE,)
+        return save_booster(self.booster, folder)
 
 
 @dataclass(frozen=True)
@@ -159,25 +154,17 @@ class ForestFamily:
     settings: ForestSettings = ForestSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose how large leaves are by the log loss of held-out customers, and give those predictions."""
-        grounds = [
-            _Ground.of(self.settings, examples, fold == number, seed, threads) for number in range(int(fold.max()) + 1)
-        ]
+        grounds = [_Ground.of(self.settings, examples, rows, seed, threads) for rows in held_out_rows(fold)]
         best, sizes = CrossFit(np.empty(0), {}, np.inf), self._leaf_sizes(len(fold))
         for place, size in enumerate(sizes):
             votes = np.empty((2, len(fold)))
             for number, ground in enumerate(grounds):
                 votes[:, ground.held_out] = self._both_votes(ground, size, seed, threads)
                 progress("cross-fit", (place + (number + 1) / len(grounds)) / len(sizes))
-            found = [_judged(vote, examples, leaf_rows=size, log_odds=float(kind)) for kind, vote in enumerate(votes)]
+            found = [_on_line(vote, examples, leaf_rows=size, log_odds=float(kind)) for kind, vote in enumerate(votes)]
             better = min(found, key=lambda result: result.log_loss)
             if better.log_loss >= best.log_loss:
                 break
@@ -186,13 +173,7 @@ class ForestFamily:
         return best
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> ForestModel:
         """Grow the forest on all examples."""
         nobody = np.zeros(len(examples.label), dtype=np.bool_)
@@ -201,17 +182,12 @@ class ForestFamily:
         if choice["log_odds"]:
             booster = with_log_odds(booster, ground.overall, trees)
         record = _Record(float(choice["slope"]), float(choice["intercept"]), ground.means)
-        booster.set_attr(**{_RECORD: canonical(plain(record)).decode()})
-        fresh = xgb.Booster()  # the model as a reader of its file will see it: without training state
-        fresh.load_model(booster.save_raw("ubj"))
         progress("fit", 1.0)
-        return _model(fresh)
+        return _model(finished(booster, _RECORD, record))
 
     def load(self, folder: Path) -> ForestModel:
         """Read `model.ubj`."""
-        booster = xgb.Booster()
-        booster.load_model(folder / FILE)
-        return _model(booster)
+        return _model(read_booster(folder))
 
     def _leaf_sizes(self, rows: int) -> list[float]:
         """From large to small: small leaves take long, and pay only where smaller was better so far."""
@@ -270,21 +246,16 @@ class _Ground:
     def of(
         cls, settings: ForestSettings, examples: Examples, held_out: Flags, seed: int, threads: int | None
     ) -> _Ground:
-        learning = examples.take(~held_out)
-        if len(learning.label) > settings.most_rows:
-            drawn = draw_customers(learning.group, learning.label, settings.most_rows, seed=seed)
-            learning = learning.take(drawn)
-        means, encoded = learn_target_means(learning, seed=seed)
-        rows, overall = _rows(means.encoded(learning, encoded).balanced(seed), settings.max_bin, threads)
+        means, training = learning_rows(at_most(examples.take(~held_out), settings.most_rows, seed=seed), seed=seed)
+        rows, overall = _rows(training, settings.max_bin, threads)
         return cls(rows, overall, means, held_out, means.apply(examples.matrix[held_out]))
 
 
-def _judged(vote: Vector, examples: Examples, **choice: float) -> CrossFit:
+def _on_line(vote: Vector, examples: Examples, **choice: float) -> CrossFit:
     slope, intercept = _line(vote, examples.label, examples.weight)
-    probability = sigmoid(slope * vote + intercept)
     # Votes of rebalanced rows make log odds of rebalanced rows: what is trained is corrected later, so not here.
     choice |= {"slope": slope, "intercept": intercept - examples.prior_shift}
-    return CrossFit(probability, choice, float(row_log_loss(examples.label, probability).mean()))
+    return judged(examples.label, slope * vote + intercept, choice)
 
 
 def _line(vote: Vector, label: Flags, weight: Vector | None) -> tuple[float, float]:
@@ -309,20 +280,10 @@ def _votes(booster: xgb.Booster, encoded: Matrix) -> Vector:
 def _rows(training: Examples, max_bin: int, threads: int | None) -> tuple[xgb.DMatrix, float]:
     """The rows as XGBoost takes them, with weights of mean 1, and their churn rate."""
     weight = None if training.weight is None else training.weight / training.weight.mean()
-    types = ["c" if 0 < column.categories <= FEW + 1 else "q" for column in training.columns]
-    rows = xgb.QuantileDMatrix(
-        training.matrix,
-        training.label,
-        weight=weight,
-        feature_types=types,
-        enable_categorical=True,
-        max_bin=max_bin,
-        nthread=threads,
-    )
+    rows = quantised(replace(training, weight=weight), max_bin, threads)
     return rows, float(np.average(training.label, weights=weight))
 
 
 def _model(booster: xgb.Booster) -> ForestModel:
-    document = parse((booster.attr(_RECORD) or "").encode(), f"{FILE}: {_RECORD}")
-    record: _Record = build(_Record, document, f"{FILE}: {_RECORD}")
+    record = recalled(booster, _RECORD, _Record)
     return ForestModel(booster, record.slope, record.intercept, record.means)

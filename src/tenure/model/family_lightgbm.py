@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from tenure.core.extras import require
-from tenure.core.progress import Progress, silent
-from tenure.model.document import build, canonical, parse, plain
+from tenure.core.progress import Progress, part, silent
+from tenure.model.cross_fit import best_rounds, held_out_rows, judged
+from tenure.model.document import read_file, write_file
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
@@ -29,11 +29,12 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
 )
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import TargetMeans, learning_rows
 
 __all__ = ["LightGBMFamily", "LightGBMModel", "LightGBMSettings"]
 
@@ -96,15 +97,12 @@ class LightGBMModel:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Exact Shapley values over the paths of the trees."""
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
-        found = np.asarray(self.booster.predict(self._encoded(matrix), pred_contrib=True), dtype=np.float64)
-        return Contributions(found[:, :-1], found[:, -1])
+        return Contributions.asked(lambda rows: self.booster.predict(self._encoded(rows), pred_contrib=True), matrix)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.txt` and `means.json`."""
         (folder / FILE).write_text(self.document, encoding="utf-8", newline="\n")
-        (folder / MEANS).write_bytes(canonical(plain(self.means)))
+        write_file(folder, MEANS, self.means)
         return (FILE, MEANS)
 
     def _encoded(self, matrix: Matrix) -> Matrix:
@@ -126,40 +124,22 @@ class LightGBMFamily:
     settings: LightGBMSettings = LightGBMSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose leaves and rounds by the log loss of held-out customers, and give those predictions."""
         found = []
         for place, leaves in enumerate(self.settings.leaves):
-            parts = len(self.settings.leaves)
-            races = [
-                _Race.start(self._parameters(leaves, seed, threads), examples, fold == number, seed)
-                for number in range(int(fold.max()) + 1)
-            ]
-            rounds = self._run(races, _part(progress, place / parts, 1 / parts))
+            parameters, parts = self._parameters(leaves, seed, threads), len(self.settings.leaves)
+            races = [_Race.start(parameters, examples, held_out, seed) for held_out in held_out_rows(fold)]
+            rounds = self._run(races, part(progress, place / parts, 1 / parts))
             margin = np.empty(len(fold))
             for race in races:
                 margin[race.held_out] = race.margin(rounds)
-            probability = sigmoid(margin)
-            loss = float(row_log_loss(examples.label, probability).mean())
-            found.append(CrossFit(probability, {"rounds": rounds, "leaves": leaves}, loss))
-        progress("cross-fit", 1.0)
+            found.append(judged(examples.label, margin, {"rounds": rounds, "leaves": leaves}))
         return min(found, key=lambda result: result.log_loss)
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> LightGBMModel:
         """Grow the chosen number of trees on all examples."""
         parameters = self._parameters(int(choice["leaves"]), seed, threads)
@@ -172,19 +152,13 @@ class LightGBMFamily:
 
     def load(self, folder: Path) -> LightGBMModel:
         """Read `model.txt` and `means.json`."""
-        means: TargetMeans = build(TargetMeans, parse((folder / MEANS).read_bytes(), MEANS), MEANS)
-        return _read((folder / FILE).read_text(encoding="utf-8"), means)
+        return _read((folder / FILE).read_text(encoding="utf-8"), read_file(folder, MEANS, TargetMeans))
 
     def _run(self, races: list[_Race], progress: Progress) -> int:
-        best_loss, best_rounds = np.inf, 1
-        for number in range(1, self.settings.most_rounds + 1):
-            loss = sum(race.advance() for race in races)
-            if loss < best_loss:
-                best_loss, best_rounds = loss, number
-            elif number - best_rounds >= self.settings.patience:
-                break
-            progress("cross-fit", 1 - 0.99**number)  # nobody knows how many rounds are left
-        return best_rounds
+        def advance() -> float:
+            return sum(race.advance() for race in races)
+
+        return best_rounds(advance, self.settings.most_rounds, self.settings.patience, progress)
 
     def _parameters(self, leaves: int, seed: int, threads: int | None) -> dict[str, Any]:
         given = asdict(self.settings)
@@ -235,9 +209,8 @@ class _Race:
 
 def _booster(parameters: dict[str, Any], examples: Examples, seed: int) -> tuple[Any, TargetMeans]:
     lightgbm = require("lightgbm")
-    means, encoded = learn_target_means(examples, seed=seed)
-    training = means.encoded(examples, encoded).balanced(seed)
-    categories = [place for place, column in enumerate(training.columns) if 0 < column.categories <= FEW + 1]
+    means, training = learning_rows(examples, seed=seed)
+    categories = [place for place, column in enumerate(training.columns) if column.is_category]
     rows = lightgbm.Dataset(
         training.matrix,
         training.label.astype(np.float64),
@@ -246,10 +219,6 @@ def _booster(parameters: dict[str, Any], examples: Examples, seed: int) -> tuple
         free_raw_data=True,
     )
     return lightgbm.Booster(parameters, rows), means
-
-
-def _part(progress: Progress, start: float, width: float) -> Progress:
-    return lambda stage, done: progress(stage, start + width * done)
 
 
 def _read(document: str, means: TargetMeans) -> LightGBMModel:

@@ -23,9 +23,9 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from tenure.core.progress import Progress, silent
-from tenure.model.document import build, canonical, parse, plain
-from tenure.model.fold import draw_customers
-from tenure.model.measure import row_log_loss
+from tenure.model.cross_fit import held_out_rows, judged
+from tenure.model.document import read_file, write_file
+from tenure.model.fold import at_most
 from tenure.model.protocol import (
     Choice,
     Contributions,
@@ -33,12 +33,13 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Model,
     Vector,
     sigmoid,
 )
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import TargetMeans, learning_rows
 
 __all__ = ["LogisticFamily", "LogisticModel", "LogisticSettings", "Term"]
 
@@ -136,7 +137,7 @@ class LogisticModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.json`."""
-        (folder / FILE).write_bytes(canonical(plain(self)))
+        write_file(folder, FILE, self)
         return (FILE,)
 
 
@@ -164,37 +165,22 @@ class LogisticFamily:
     settings: LogisticSettings = LogisticSettings()
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose the penalty by the log loss of held-out customers, and give those predictions."""
-        folds = int(fold.max()) + 1
-        margins = np.empty((len(self.settings.strengths), len(fold)))
-        for number in range(folds):
-            held_out = fold == number
+        strengths, folds = self.settings.strengths, held_out_rows(fold)
+        margins = np.empty((len(strengths), len(fold)))
+        for number, held_out in enumerate(folds):
             rest = examples.matrix[held_out]
             training = examples.take(~held_out)
-            models = self._path(training, self.settings.strengths, seed, threads)
+            models = self._path(training, strengths, seed, threads)
             margins[:, held_out] = np.stack([model.predict_margin(rest) for model in models]) + training.prior_shift
-            progress("cross-fit", (number + 1) / folds)
-        probabilities = sigmoid(margins)
-        losses = [float(row_log_loss(examples.label, probability).mean()) for probability in probabilities]
-        best = int(np.argmin(losses))
-        return CrossFit(probabilities[best], {"C": self.settings.strengths[best]}, losses[best])
+            progress("cross-fit", (number + 1) / len(folds))
+        found = [judged(examples.label, margin, {"C": C}) for C, margin in zip(strengths, margins, strict=True)]
+        return min(found, key=lambda result: result.log_loss)
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> Model:
         """Learn coefficients from all examples with the chosen penalty."""
         model = self._path(examples, (choice["C"],), seed, threads)[0]
@@ -203,18 +189,13 @@ class LogisticFamily:
 
     def load(self, folder: Path) -> Model:
         """Read `model.json`."""
-        model: LogisticModel = build(LogisticModel, parse((folder / FILE).read_bytes(), FILE), FILE)
-        return model
+        return read_file(folder, FILE, LogisticModel)
 
     def _path(
         self, examples: Examples, strengths: Sequence[float], seed: int, threads: int | None
     ) -> list[LogisticModel]:
         """A model per strength; each starts where the one before it, with the stronger penalty, arrived."""
-        if len(examples.label) > self.settings.most_rows:
-            drawn = draw_customers(examples.group, examples.label, self.settings.most_rows, seed=seed)
-            examples = examples.take(drawn)
-        means, encoded = learn_target_means(examples, seed=seed)
-        training = means.encoded(examples, encoded).balanced(seed)
+        means, training = learning_rows(at_most(examples, self.settings.most_rows, seed=seed), seed=seed)
         matrix = training.matrix
         terms = [_study(training, matrix[:, place], place) for place in range(matrix.shape[1])]
         design = np.hstack([_columns(term, matrix[:, place]) for place, term in enumerate(terms)])
@@ -233,7 +214,7 @@ def _study(examples: Examples, values: Values, place: int) -> Term:
     """The term of a column before its weights are known: placeholders, as many as it will have."""
     column, missing = examples.columns[place], np.isnan(values)
     gap = 1.0 if missing.any() else 0.0
-    if 0 < column.categories <= FEW + 1:
+    if column.is_category:
         return Term(column.name, 0.0, 0.0, 1.0, (1.0,) * column.categories, gap, is_category=True)
     numbers = _flattened(values)
     fill = float(np.median(numbers[~missing])) if not missing.all() else 0.0

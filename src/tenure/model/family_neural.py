@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tenure.core.progress import Progress, silent
-from tenure.model.document import build, canonical, parse, plain, refused
-from tenure.model.fold import draw_customers
-from tenure.model.measure import row_log_loss
+from tenure.model.cross_fit import held_out_rows, judged
+from tenure.model.document import read_file, refused, write_file
+from tenure.model.fold import at_most
 from tenure.model.neural_intake import Intake, learn_intake
 from tenure.model.neural_network import Network
 from tenure.model.neural_training import Lesson, NeuralSettings, Training
@@ -38,6 +37,7 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Vector,
     sigmoid,
@@ -83,7 +83,7 @@ class NeuralModel:
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.safetensors` and `intake.json`."""
         (folder / FILE).write_bytes(save({**self.network.tensors, _USUAL: self.usual}))
-        (folder / INTAKE).write_bytes(canonical(plain(self.intake)))
+        write_file(folder, INTAKE, self.intake)
         return (FILE, INTAKE)
 
 
@@ -104,7 +104,7 @@ class NeuralFamily:
     def cross_fit(
         self,
         examples: Examples,
-        fold: npt.NDArray[np.int64],
+        fold: Folds,
         *,
         seed: int,
         threads: int | None = None,  # noqa: ARG002 - see `neural_training`: the result must not depend on it
@@ -112,16 +112,15 @@ class NeuralFamily:
     ) -> CrossFit:
         """Choose the epochs by the log loss of held-out customers, and give those predictions."""
         pupils = [
-            _Pupil(self.settings, examples, fold == number, seed + number) for number in range(int(fold.max()) + 1)
+            _Pupil(self.settings, examples, rows, seed + number) for number, rows in enumerate(held_out_rows(fold))
         ]
-        best, margin, margins = CrossFit(np.empty(0), {}, np.inf), np.empty(len(fold)), np.empty(len(fold))
+        best, margins = CrossFit(np.empty(0), {}, np.inf), np.empty(len(fold))
         for epoch in range(1, self.settings.most_epochs + 1):
             for pupil in pupils:
                 margins[pupil.held_out] = pupil.learn()
-            loss = float(row_log_loss(examples.label, sigmoid(margins)).mean())
-            if loss < best.log_loss:
-                margin = margins.copy()
-                best = CrossFit(sigmoid(margin), {"epochs": float(epoch)}, loss)
+            found = judged(examples.label, margins, {"epochs": float(epoch)})
+            if found.log_loss < best.log_loss:
+                best = found
             elif epoch - best.choice["epochs"] >= self.settings.patience:
                 break
             progress("cross-fit", 1 - 0.95**epoch)  # nobody knows how many epochs are left
@@ -144,7 +143,7 @@ class NeuralFamily:
             training.epoch()
             progress("fit", (epoch + 1) / epochs)
         network = training.network()
-        few = _few(examples, self.settings.most_rows, seed)
+        few = at_most(examples, self.settings.most_rows, seed=seed)
 
         def margin(matrix: Matrix) -> Vector:
             return network.margin(intake.inputs(matrix), intake.codes(matrix))
@@ -153,7 +152,7 @@ class NeuralFamily:
 
     def load(self, folder: Path) -> NeuralModel:
         """Read `model.safetensors` and `intake.json`."""
-        intake: Intake = build(Intake, parse((folder / INTAKE).read_bytes(), INTAKE), INTAKE)
+        intake = read_file(folder, INTAKE, Intake)
         try:
             tensors = load((folder / FILE).read_bytes())
         except (SafetensorError, ValueError, KeyError) as error:
@@ -182,7 +181,7 @@ class _Pupil:
 
 
 def _begin(settings: NeuralSettings, examples: Examples, networks: int, seed: int) -> tuple[Intake, Training]:
-    training = _few(examples, settings.most_rows, seed).balanced(seed)
+    training = at_most(examples, settings.most_rows, seed=seed).balanced(seed)
     intake = learn_intake(training, settings.bins)
     lesson = Lesson(
         intake.inputs(training.matrix),
@@ -192,9 +191,3 @@ def _begin(settings: NeuralSettings, examples: Examples, networks: int, seed: in
         training.weight,
     )
     return intake, Training(lesson, settings, networks, seed)
-
-
-def _few(examples: Examples, most_rows: int, seed: int) -> Examples:
-    if len(examples.label) <= most_rows:
-        return examples
-    return examples.take(draw_customers(examples.group, examples.label, most_rows, seed=seed))

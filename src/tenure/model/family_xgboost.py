@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import xgboost as xgb
 
-from tenure.core.progress import Progress, silent
-from tenure.model.document import build, canonical, parse, plain
+from tenure.core.progress import Progress, part, silent
+from tenure.model.booster import exact_contributions, finished, quantised, read_booster, recalled, save_booster
+from tenure.model.cross_fit import best_rounds, held_out_rows, judged
 from tenure.model.flat_trees import FlatTrees, flatten
 from tenure.model.fold import draw_customers
-from tenure.model.measure import row_log_loss
 from tenure.model.protocol import (
     Choice,
     Contributions,
@@ -38,19 +37,19 @@ from tenure.model.protocol import (
     Examples,
     Explanation,
     Flags,
+    Folds,
     Matrix,
     Model,
     Vector,
     sigmoid,
 )
 from tenure.model.space import Span
-from tenure.model.target_mean import FEW, TargetMeans, learn_target_means
+from tenure.model.target_mean import FEW, TargetMeans, learning_rows
 from tenure.model.tree_average import average
 from tenure.model.tree_paths import TreePaths, read_paths
 
 __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
 
-FILE = "model.ubj"
 _Pair = tuple[xgb.DMatrix, xgb.DMatrix, Flags, float]  # training rows, held-out rows, which those are, prior shift
 _MEANS = "target_means"
 _ROUNDS = "rounds_at_depth_"
@@ -136,11 +135,7 @@ class XGBoostModel:
         encoded = self.means.apply(matrix)
         if self._paths is not None:
             return self._paths.contributions(encoded)
-        if not len(matrix):
-            return Contributions(np.empty(matrix.shape), np.empty(0))
-        rows = xgb.DMatrix(encoded, feature_types=self.booster.feature_types, enable_categorical=True)
-        found = self.booster.predict(rows, pred_contribs=True, validate_features=False).astype(np.float64)
-        return Contributions(found[:, :-1], found[:, -1])
+        return exact_contributions(self.booster, encoded)
 
     @cached_property
     def _paths(self) -> TreePaths | None:
@@ -148,8 +143,7 @@ class XGBoostModel:
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write `model.ubj`."""
-        self.booster.save_model(folder / FILE)
-        return (FILE,)
+        return save_booster(self.booster, folder)
 
 
 @dataclass(frozen=True)
@@ -191,34 +185,21 @@ class XGBoostFamily:
         return replace(self, settings=replace(self.settings, **given))
 
     def cross_fit(
-        self,
-        examples: Examples,
-        fold: npt.NDArray[np.int64],
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> CrossFit:
         """Choose depth and rounds by the log loss of held-out customers, and give those predictions."""
         depths, start = self.settings.depths, 0.0
         if len(depths) > 1 and len(fold) > self.settings.depth_rows:
             drawn = draw_customers(examples.group, examples.label, self.settings.depth_rows, seed=seed)
-            sample = self._compare(examples.take(drawn), fold[drawn], depths, seed, threads, _part(progress, 0.0, 0.4))
+            sample = self._compare(examples.take(drawn), fold[drawn], depths, seed, threads, part(progress, 0.0, 0.4))
             depths, start = tuple(_rounds(sample.choice)), 0.4
-        return self._compare(examples, fold, depths, seed, threads, _part(progress, start, 1.0 - start))
+        return self._compare(examples, fold, depths, seed, threads, part(progress, start, 1.0 - start))
 
     def fit(
-        self,
-        examples: Examples,
-        choice: Choice,
-        *,
-        seed: int,
-        threads: int | None = None,
-        progress: Progress = silent,
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
     ) -> Model:
         """Grow the chosen number of trees on all examples."""
-        means, matrix = learn_target_means(examples, seed=seed)
-        training = _quantised(means.encoded(examples, matrix).balanced(seed), self.settings.max_bin, threads)
+        means, training = self._learning(examples, seed, threads)
         rounds, grown = _rounds(choice), 0
         together = max(1, self.settings.parallel_trees // len(rounds))
         boosters = []
@@ -230,19 +211,16 @@ class XGBoostFamily:
                 progress("fit", grown / sum(rounds.values()))
             boosters.append(booster)
         booster = average(boosters) if len(boosters) > 1 else boosters[0]
-        booster.set_attr(**{_MEANS: canonical(plain(means)).decode()})
-        return _reread(booster)
+        return _model(finished(booster, _MEANS, means))
 
     def load(self, folder: Path) -> Model:
         """Read `model.ubj`."""
-        booster = xgb.Booster()
-        booster.load_model(folder / FILE)
-        return _with_means(booster)
+        return _model(read_booster(folder))
 
     def _compare(
         self,
         examples: Examples,
-        fold: npt.NDArray[np.int64],
+        fold: Folds,
         depths: Sequence[int],
         seed: int,
         threads: int | None,
@@ -251,7 +229,7 @@ class XGBoostFamily:
         pairs = list(self._pairs(examples, fold, seed, threads))
         rounds, margins = {}, []
         for place, depth in enumerate(depths):
-            told = _part(progress, place / len(depths), 1 / len(depths))
+            told = part(progress, place / len(depths), 1 / len(depths))
             rounds[depth], boosters = self._race(pairs, self._parameters(depth, seed, threads), told)
             margin = np.empty(len(fold))
             for booster, (_, held_out, rows, shift) in zip(boosters, pairs, strict=True):
@@ -259,12 +237,12 @@ class XGBoostFamily:
                 margin[rows] += shift
             margins.append(margin)
         found = [
-            _judged(examples.label, margin, {"rounds": rounds[depth], "max_depth": depth})
+            judged(examples.label, margin, {"rounds": rounds[depth], "max_depth": depth})
             for depth, margin in zip(depths, margins, strict=True)
         ]
         if len(depths) > 1:
             both = {f"{_ROUNDS}{depth}": most for depth, most in rounds.items()}
-            found.append(_judged(examples.label, np.mean(margins, axis=0), both))
+            found.append(judged(examples.label, np.mean(margins, axis=0), both))
         return min(found, key=lambda result: result.log_loss)
 
     def _parameters(self, depth: int, seed: int, threads: int | None) -> dict[str, Any]:
@@ -276,48 +254,31 @@ class XGBoostFamily:
         fixed = {"objective": "binary:logistic", "tree_method": "hist", "max_cat_to_onehot": FEW + 2}
         return given | fixed | {"max_depth": depth, "seed": seed, "nthread": threads or 0}
 
-    def _pairs(
-        self, examples: Examples, fold: npt.NDArray[np.int64], seed: int, threads: int | None
-    ) -> Iterator[_Pair]:
-        for number in range(int(fold.max()) + 1):
-            held_out = fold == number
+    def _pairs(self, examples: Examples, fold: Folds, seed: int, threads: int | None) -> Iterator[_Pair]:
+        for held_out in held_out_rows(fold):
             training, rest = examples.take(~held_out), examples.take(held_out)
-            means, matrix = learn_target_means(training, seed=seed)
-            balanced = means.encoded(training, matrix).balanced(seed)
-            quantised = _quantised(balanced, self.settings.max_bin, threads)
-            judged = means.encoded(rest, means.apply(rest.matrix))
-            yield (
-                quantised,
-                _quantised(judged, self.settings.max_bin, threads, quantised),
-                held_out,
-                training.prior_shift,
-            )
+            means, learning = self._learning(training, seed, threads)
+            later = means.encoded(rest, means.apply(rest.matrix))
+            asked = quantised(later, self.settings.max_bin, threads, learning)
+            yield learning, asked, held_out, training.prior_shift
+
+    def _learning(self, examples: Examples, seed: int, threads: int | None) -> tuple[TargetMeans, xgb.DMatrix]:
+        means, learning = learning_rows(examples, seed=seed)
+        return means, quantised(learning, self.settings.max_bin, threads)
 
     def _race(
-        self,
-        pairs: list[_Pair],
-        parameters: dict[str, Any],
-        progress: Progress,
+        self, pairs: list[_Pair], parameters: dict[str, Any], progress: Progress
     ) -> tuple[int, list[xgb.Booster]]:
         boosters = [xgb.Booster(parameters, [training, held_out]) for training, held_out, *_ in pairs]
-        best_loss, best_rounds = np.inf, 1
-        for number in range(self.settings.most_rounds):
+
+        def advance() -> float:
             loss = 0.0
             for booster, (training, held_out, _, shift) in zip(boosters, pairs, strict=True):
-                booster.update(training, number)
+                booster.update(training, booster.num_boosted_rounds())
                 loss += _summed_loss(booster, held_out, shift)
-            if loss < best_loss:
-                best_loss, best_rounds = loss, number + 1
-            elif number + 1 - best_rounds >= self.settings.patience:
-                break
-            progress("cross-fit", 1 - 0.99 ** (number + 1))  # nobody knows how many rounds are left
-        progress("cross-fit", 1.0)
-        return best_rounds, boosters
+            return loss
 
-
-def _part(progress: Progress, start: float, width: float) -> Progress:
-    """Progress of a piece of work as progress of the whole."""
-    return lambda stage, done: progress(stage, start + width * done)
+        return best_rounds(advance, self.settings.most_rounds, self.settings.patience, progress), boosters
 
 
 def _rounds(choice: Choice) -> dict[int, int]:
@@ -327,39 +288,11 @@ def _rounds(choice: Choice) -> dict[int, int]:
     return {int(name.removeprefix(_ROUNDS)): int(most) for name, most in choice.items()}
 
 
-def _judged(label: Flags, margin: Vector, choice: Choice) -> CrossFit:
-    probability = sigmoid(margin)
-    return CrossFit(probability, choice, float(row_log_loss(label, probability).mean()))
-
-
 def _summed_loss(booster: xgb.Booster, held_out: xgb.DMatrix, shift: float) -> float:
     """Log loss of the held-out rows, in nats, after prior correction."""
     margin = booster.predict(held_out, output_margin=True).astype(np.float64) + shift
     return float(np.logaddexp(0.0, np.where(held_out.get_label() > 0, -margin, margin)).sum())
 
 
-def _quantised(examples: Examples, max_bin: int, threads: int | None, like: xgb.DMatrix | None = None) -> xgb.DMatrix:
-    types = ["c" if 0 < column.categories <= FEW + 1 else "q" for column in examples.columns]
-    return xgb.QuantileDMatrix(
-        examples.matrix,
-        examples.label,
-        weight=examples.weight,
-        feature_types=types,
-        enable_categorical=True,
-        max_bin=max_bin,
-        nthread=threads,
-        ref=like,
-    )
-
-
-def _reread(booster: xgb.Booster) -> XGBoostModel:
-    """The model as a reader of its file will see it: without training state, and with its memory."""
-    fresh = xgb.Booster()
-    fresh.load_model(booster.save_raw("ubj"))
-    return _with_means(fresh)
-
-
-def _with_means(booster: xgb.Booster) -> XGBoostModel:
-    document = parse((booster.attr(_MEANS) or "").encode(), f"{FILE}: {_MEANS}")
-    means: TargetMeans = build(TargetMeans, document, f"{FILE}: {_MEANS}")
-    return XGBoostModel(booster, means)
+def _model(booster: xgb.Booster) -> XGBoostModel:
+    return XGBoostModel(booster, recalled(booster, _MEANS, TargetMeans))

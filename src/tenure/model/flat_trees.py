@@ -16,7 +16,6 @@ the booster adds them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
+from tenure.model.booster import booster_of, document_of
 from tenure.model.protocol import Flags, Matrix
 
 __all__ = ["FlatTrees", "flatten"]
@@ -179,7 +179,7 @@ def flatten(booster: xgb.Booster) -> FlatTrees | None:
     FlatTrees or None
         None where the flat form cannot say exactly what the booster says; ask the booster itself then.
     """
-    flat = FlatTrees.of(json.loads(bytes(booster.save_raw("json"))))
+    flat = FlatTrees.of(document_of(booster))
     if flat is None:
         return None
     probes = _probes(flat, booster.num_features())
@@ -239,8 +239,7 @@ def _base(document: Mapping[str, Any]) -> np.float32:
         "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": "1"},
     }
     bare = {**document, "learner": learner | {"gradient_booster": learner["gradient_booster"] | {"model": model}}}
-    booster = xgb.Booster()
-    booster.load_model(bytearray(json.dumps(bare).encode()))
+    booster = booster_of(bare)
     row = np.zeros((1, booster.num_features()), dtype=np.float32)
     return np.float32(booster.inplace_predict(row, predict_type="margin", validate_features=False)[0])
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tenure.model.protocol import Flags
+from tenure.model.protocol import Examples, Flags
 
-__all__ = ["customer_folds", "deal_customers", "draw_customers"]
+__all__ = ["at_most", "customer_folds", "deal_customers", "draw_customers"]
 
 
 def customer_folds(group: npt.NDArray[np.int64], label: Flags, *, folds: int, seed: int) -> npt.NDArray[np.int64]:
@@ -40,6 +40,21 @@ def draw_customers(group: npt.NDArray[np.int64], label: Flags, most_rows: int, *
     """
     every = max(1, -(-len(group) // most_rows))
     return np.asarray(deal_customers(group, label, seed=seed)[group] % every == 0)
+
+
+def at_most(examples: Examples, most_rows: int, *, seed: int) -> Examples:
+    """The examples as they are, or the drawn ones where there are more than `most_rows`.
+
+    Examples
+    --------
+    >>> from tenure.model.protocol import Column
+    >>> rows = Examples(np.zeros((100, 1), np.float32), np.arange(100) < 20, np.arange(100), (Column("x"),))
+    >>> at_most(rows, 100, seed=0) is rows, int(at_most(rows, 50, seed=0).label.sum())
+    (True, 10)
+    """
+    if len(examples.label) <= most_rows:
+        return examples
+    return examples.take(draw_customers(examples.group, examples.label, most_rows, seed=seed))
 
 
 def deal_customers(group: npt.NDArray[np.int64], label: Flags, *, seed: int) -> npt.NDArray[np.int64]:

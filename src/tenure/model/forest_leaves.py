@@ -11,11 +11,13 @@ too; and which of the two votes is better is found out on rows held out.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import xgboost as xgb
+
+from tenure.model.booster import booster_of, document_of
+from tenure.model.protocol import log_odds
 
 __all__ = ["PRIOR_ROWS", "with_log_odds"]
 
@@ -39,12 +41,10 @@ def with_log_odds(booster: xgb.Booster, overall: float, trees: int) -> xgb.Boost
     xgboost.Booster
         Its prediction is the mean log odds of a row's leaves.
     """
-    document = json.loads(booster.save_raw("json"))
+    document = document_of(booster)
     for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
         _vote(tree, overall, trees)
-    voting = xgb.Booster()
-    voting.load_model(bytearray(json.dumps(document).encode("ascii")))
-    return voting
+    return booster_of(document)
 
 
 def _vote(tree: dict[str, Any], overall: float, trees: int) -> None:
@@ -52,6 +52,5 @@ def _vote(tree: dict[str, Any], overall: float, trees: int) -> None:
     values, rows = np.array(tree["split_conditions"], dtype=np.float64), np.array(tree["sum_hessian"], dtype=np.float64)
     rate = values * trees + overall  # a leaf holds its part of the mean, measured from the base score
     drawn = (rate * rows + overall * PRIOR_ROWS) / (rows + PRIOR_ROWS)
-    inside = np.clip(drawn, 1e-6, 1 - 1e-6)  # float32 may have carried a pure leaf a little beyond
-    odds = (np.log(inside) - np.log1p(-inside) - overall) / trees
+    odds = (log_odds(drawn, 1e-6) - overall) / trees  # float32 may have carried a pure leaf a little beyond
     tree["split_conditions"] = np.where(leaf, odds, values).astype(np.float32).astype(float).tolist()

@@ -1,8 +1,9 @@
 """Folds that run with time: learn from what was known, judge on what came later.
 
-Enters: the training rows and the split they belong to. Leaves: pairs of masks. Invariant: in a fold with time, every
-label that is learned from had matured before the first row that judges it; no fold touches a block of the split but
-the training block.
+Enters: the training rows and the split they belong to. Leaves: pairs of masks. Invariant: in a fold of cutoffs, every
+label that is learned from had matured before the first row that judges it; in a fold of row times, every row that is
+learned from is earlier than every row that judges (a table does not say when its labels matured); no fold touches a
+block of the split but the training block.
 
 A search over settings that is judged by shuffled customers finds the settings for yesterday. Here each fold stands
 where a training would have stood: on one of the last training cutoffs, with those at least one embargo before it. Where
@@ -22,7 +23,7 @@ from tenure.model.frame import Frame
 from tenure.model.protocol import Flags
 from tenure.model.split import Split
 
-__all__ = ["ForwardFold", "ForwardFolds", "forward_folds"]
+__all__ = ["ForwardFold", "ForwardFolds", "forward_folds", "set_newest_apart"]
 
 FOLDS = 3
 LEAST = 10
@@ -43,6 +44,40 @@ class ForwardFolds:
 
     how: How
     folds: tuple[ForwardFold, ...]
+
+
+def set_newest_apart(
+    found: ForwardFolds, training: Frame, split: Split, *, most: int = FOLDS
+) -> tuple[tuple[ForwardFold, ...], ForwardFold | None]:
+    """Folds to search on, and the newest one to judge what was found; None where history is too short for both.
+
+    Parameters
+    ----------
+    found : ForwardFolds
+        One more than the search may use.
+    training : Frame
+        Rows of the training block.
+    split : Split
+        Its embargo: the labels that a search is judged by have matured before the newest fold is judged.
+    most : int
+        Folds to search on at most.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> frame = Frame.of(range(60), [True, False] * 30, pa.table({"x": range(60)}))
+    >>> split = Split(how="stratified")
+    >>> search, newest = set_newest_apart(forward_folds(frame, split), frame, split)
+    >>> len(search), newest
+    (3, None)
+    """
+    newest, *others = found.folds
+    if found.how == "customers held out":
+        return found.folds[:most], None
+    first = training.cutoff[newest.judge].min()
+    span = np.timedelta64(split.embargo)
+    earlier = tuple(fold for fold in others if training.cutoff[fold.judge].max() + span <= first)[:most]
+    return (earlier, newest) if earlier else (found.folds[:most], None)
 
 
 def forward_folds(training: Frame, split: Split, *, folds: int = FOLDS, seed: int = 0) -> ForwardFolds:

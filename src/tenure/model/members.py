@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from tenure.core.progress import Progress
-from tenure.model.protocol import Choice, Examples, Family, Model, Vector
+from tenure.core.progress import Progress, part
+from tenure.model.protocol import Choice, Examples, Family, Folds, Model, Vector, log_odds
 
-__all__ = ["Members", "join_choices", "log_odds", "own_choice", "read_members", "save_members"]
+__all__ = ["Members", "join_choices", "own_choice", "read_members", "save_members"]
 
 _INSIDE = 1e-9
 
@@ -41,7 +40,7 @@ class Members:
         return tuple(family.name for family in self.families)
 
     def cross_fit(
-        self, examples: Examples, fold: npt.NDArray[np.int64], *, seed: int, threads: int | None, progress: Progress
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None, progress: Progress
     ) -> tuple[Vector, dict[str, float]]:
         """Cross-fit every member.
 
@@ -53,10 +52,9 @@ class Members:
             What each of them chose.
         """
         margins, choices = [], []
-        for place, family in enumerate(self.families):
-            told = _part(progress, place, len(self.families))
+        for family, told in zip(self.families, self._told(progress), strict=True):
             crossed = family.cross_fit(examples, fold, seed=seed, threads=threads, progress=told)
-            margins.append(log_odds(crossed.probability))
+            margins.append(log_odds(crossed.probability, _INSIDE))
             choices.append(crossed.choice)
         return np.stack(margins), join_choices(self.names, choices)
 
@@ -65,27 +63,13 @@ class Members:
     ) -> tuple[Model, ...]:
         """Train every member with its part of a common choice."""
         return tuple(
-            family.fit(
-                examples,
-                own_choice(family.name, choice),
-                seed=seed,
-                threads=threads,
-                progress=_part(progress, place, len(self.families)),
-            )
-            for place, family in enumerate(self.families)
+            family.fit(examples, own_choice(family.name, choice), seed=seed, threads=threads, progress=told)
+            for family, told in zip(self.families, self._told(progress), strict=True)
         )
 
-
-def log_odds(probability: Vector) -> Vector:
-    """Log odds of probabilities; those of 0 and 1 are moved inside, so that they are finite.
-
-    Examples
-    --------
-    >>> log_odds(np.array([0.0, 0.5, 1.0])).round(2).tolist()
-    [-20.72, 0.0, 20.72]
-    """
-    inside = np.clip(probability, _INSIDE, 1 - _INSIDE)
-    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
+    def _told(self, progress: Progress) -> list[Progress]:
+        many = len(self.families)
+        return [part(progress, place / many, 1 / many) for place in range(many)]
 
 
 def join_choices(names: Sequence[str], choices: Sequence[Choice]) -> dict[str, float]:
@@ -127,7 +111,3 @@ def save_members(folder: Path, models: Mapping[str, Model]) -> tuple[str, ...]:
 def read_members(folder: Path, families: Sequence[Family]) -> tuple[Model, ...]:
     """Read what `save_members` wrote."""
     return tuple(family.load(folder / family.name) for family in families)
-
-
-def _part(progress: Progress, place: int, parts: int) -> Progress:
-    return lambda stage, done: progress(stage, (place + done) / parts)

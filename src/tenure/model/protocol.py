@@ -24,7 +24,7 @@ rounds would be the one that has not yet learned the wrong base rate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -43,17 +43,21 @@ __all__ = [
     "Explanation",
     "Family",
     "Flags",
+    "Folds",
     "Matrix",
     "Model",
     "Rebalance",
     "RowModel",
     "Vector",
+    "log_odds",
     "sigmoid",
 ]
 
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Folds = npt.NDArray[np.int64]
+"""The fold of each row, 0 to `folds - 1`: whose training leaves it out."""
 Choice = Mapping[str, float]
 Explanation = Literal[
     "exact Shapley values (tree paths)",
@@ -210,6 +214,20 @@ class Contributions:
     values: Vector
     base: Vector
 
+    @classmethod
+    def asked(cls, ask: Callable[[Matrix], npt.ArrayLike], matrix: Matrix) -> Self:
+        """Of a library of trees: those put the base into a last column, and most refuse to be asked about no rows.
+
+        Examples
+        --------
+        >>> Contributions.asked(lambda matrix: [[0.5, -1.0, -2.0]], np.zeros((1, 2), np.float32)).base
+        array([-2.])
+        """
+        if not len(matrix):
+            return cls(np.empty(matrix.shape), np.empty(0))
+        found = np.asarray(ask(matrix), dtype=np.float64)
+        return cls(found[:, :-1], found[:, -1])
+
     @property
     def margin(self) -> Vector:
         """Log odds of churn that the contributions add up to, float64 (rows,)."""
@@ -247,12 +265,14 @@ class Family(Protocol):
     explanation: ClassVar[Explanation]
     """How its models find their contributions."""
 
-    def cross_fit(self, examples: Examples, fold: npt.NDArray[np.int64], *, seed: int, threads: int | None = None,
-                  progress: Progress = silent) -> CrossFit:  # fmt: skip
+    def cross_fit(
+        self, examples: Examples, fold: Folds, *, seed: int, threads: int | None = None, progress: Progress = silent
+    ) -> CrossFit:
         """Predict every row by a model that never saw its customer, and choose what has to be chosen."""
 
-    def fit(self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None,
-            progress: Progress = silent) -> Model:  # fmt: skip
+    def fit(
+        self, examples: Examples, choice: Choice, *, seed: int, threads: int | None = None, progress: Progress = silent
+    ) -> Model:
         """Train on all rows with a choice that `cross_fit` made."""
 
     def load(self, folder: Path) -> Model:
@@ -269,3 +289,15 @@ def sigmoid(margin: Vector) -> Vector:
     """
     small = np.exp(-np.abs(margin))
     return np.where(margin >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
+
+
+def log_odds(probability: Vector, inside: float) -> Vector:
+    """Log odds of probabilities; those nearer to 0 or 1 than `inside` are moved there, so that all are finite.
+
+    Examples
+    --------
+    >>> log_odds(np.array([0.0, 0.5, 1.0]), 1e-9).round(2).tolist()
+    [-20.72, 0.0, 20.72]
+    """
+    moved = np.clip(probability, inside, 1 - inside)
+    return np.asarray(np.log(moved) - np.log1p(-moved), dtype=np.float64)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tenure.core.errors import did_you_mean
 from tenure.model.calibrate import Calibration
-from tenure.model.document import build, canonical, parse, plain, refused
+from tenure.model.document import canonical, parse, read_file, refused, write_file
 from tenure.model.families import FAMILIES
 from tenure.model.family_chain import ChainModel
 from tenure.model.family_ensemble import EnsembleModel
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 FOLDER, FILE, RELAY = "fallback", "fallback.json", "relay.parquet"
+_WHERE = f"{FOLDER}/{FILE}"
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ def write_standby(folder: Path, standby: Standby) -> None:
     """Write `fallback/` into a version's folder."""
     (folder / FOLDER).mkdir()
     standby.model.save(folder / FOLDER)
-    record = _Record(standby.family, standby.budget_seconds)
-    (folder / FOLDER / FILE).write_bytes(canonical(plain(record)))
+    write_file(folder, _WHERE, _Record(standby.family, standby.budget_seconds))
     (folder / FOLDER / CALIBRATION).write_bytes(canonical(standby.calibration.to_json()))
 
 
@@ -114,10 +114,9 @@ def read_standby(folder: Path) -> Standby | None:
     place = folder / FOLDER
     if not place.exists():
         return None
-    where = f"{FOLDER}/{FILE}"
-    if not (place / FILE).exists():
-        raise refused(f"{FOLDER} holds no {FILE}.", file=where)
-    record: _Record = build(_Record, parse((place / FILE).read_bytes(), where), where)
+    if not (folder / _WHERE).exists():
+        raise refused(f"{FOLDER} holds no {FILE}.", file=_WHERE)
+    record = read_file(folder, _WHERE, _Record)
     calibration = Calibration.from_json(parse((place / CALIBRATION).read_bytes(), f"{FOLDER}/{CALIBRATION}"))
     return Standby(record.family, load_family(record.family, place), calibration, record.budget_seconds)
 

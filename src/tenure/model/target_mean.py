@@ -21,7 +21,7 @@ import numpy as np
 from tenure.model.fold import customer_folds
 from tenure.model.protocol import Examples, Flags, Matrix, Vector
 
-__all__ = ["FEW", "TargetMeans", "learn_target_means"]
+__all__ = ["FEW", "TargetMeans", "learn_target_means", "learning_rows"]
 
 FEW = 10
 WEIGHT = 50.0
@@ -76,11 +76,7 @@ class TargetMeans:
         return encoded
 
     def encoded(self, examples: Examples, matrix: Matrix) -> Examples:
-        """The examples with a matrix in which rates stand in place of codes: those columns are numbers now.
-
-        A family calls it before `Examples.balanced`: rates are learned from the customers there are, and rows may be
-        blended in a column of rates but not in one of codes.
-        """
+        """The examples with a matrix in which rates stand in place of codes: those columns are numbers now."""
         columns = tuple(
             replace(column, categories=0) if place in self.columns else column
             for place, column in enumerate(examples.columns)
@@ -126,6 +122,25 @@ def learn_target_means(examples: Examples, *, seed: int) -> tuple[TargetMeans, M
         for place in columns:
             _put(matrix, place, _rates(examples, place, ~inside), inside)
     return means, matrix
+
+
+def learning_rows(examples: Examples, *, seed: int) -> tuple[TargetMeans, Examples]:
+    """The rows that a model learns from: rates in place of many codes, then balanced.
+
+    In this order, because rates are learned from the customers there are, and rows may be blended in a column of rates
+    but not in one of codes. The columns of codes that are left have few.
+
+    Examples
+    --------
+    >>> from tenure.model.protocol import Column
+    >>> codes = np.tile(np.arange(20, dtype=np.float32), 50)[:, None]
+    >>> rows = Examples(codes, codes[:, 0] < 5, np.arange(1000), (Column("shop", categories=20),))
+    >>> means, training = learning_rows(rows, seed=0)
+    >>> means.columns, training.columns[0].is_category, training.is_balanced
+    ((0,), False, True)
+    """
+    means, matrix = learn_target_means(examples, seed=seed)
+    return means, means.encoded(examples, matrix).balanced(seed)
 
 
 def _rates(examples: Examples, place: int, rows: Flags) -> Vector:

@@ -16,6 +16,8 @@ from typing import Any
 
 import xgboost as xgb
 
+from tenure.model.booster import booster_of, document_of
+
 __all__ = ["average"]
 
 
@@ -42,7 +44,7 @@ def average(boosters: Sequence[xgb.Booster]) -> xgb.Booster:
     >>> bool(np.allclose(average(pair).predict(rows, output_margin=True), np.mean(apart, axis=0), atol=1e-6))
     True
     """
-    documents = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
+    documents = [document_of(booster) for booster in boosters]
     first = documents[0]["learner"]
     starts = {json.dumps(document["learner"]["learner_model_param"], sort_keys=True) for document in documents}
     if len(starts) > 1:
@@ -56,9 +58,7 @@ def average(boosters: Sequence[xgb.Booster]) -> xgb.Booster:
     model = first["gradient_booster"]["model"]
     model |= {"trees": trees, "tree_info": [0] * len(trees), "iteration_indptr": ends}
     model["gbtree_model_param"] |= {"num_trees": str(len(trees))}
-    mean = xgb.Booster()
-    mean.load_model(bytearray(json.dumps(documents[0]).encode()))
-    return mean
+    return booster_of(documents[0])
 
 
 def _lowered(tree: dict[str, Any], number: int, parts: int) -> dict[str, Any]:

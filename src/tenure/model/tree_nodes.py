@@ -10,7 +10,6 @@ through by all of them, and the shares are multiplied.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
+from tenure.model.booster import document_of
 from tenure.model.protocol import Flags, Matrix, Vector
 
 __all__ = ["Conditions", "Ways", "read_conditions"]
@@ -134,7 +134,7 @@ def read_conditions(booster: xgb.Booster) -> Ways | None:
     >>> ways.length.tolist(), ways.share[:, 0].tolist(), ways.conditions.met(np.array([[0], [3]], np.float32)).sum(0)
     ([1, 1], [0.5, 0.5], array([1, 1]...))
     """
-    trees = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"].get("model", {}).get("trees", [])
+    trees = document_of(booster)["learner"]["gradient_booster"].get("model", {}).get("trees", [])
     if not trees or not all(_understood(tree) for tree in trees):
         return None
     nodes = _flat(trees)

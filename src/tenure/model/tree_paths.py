@@ -29,6 +29,7 @@ import numpy.typing as npt
 import xgboost as xgb
 from scipy.sparse import csr_array
 
+from tenure.model.booster import exact_contributions
 from tenure.model.protocol import Contributions, Flags, Matrix, Vector
 from tenure.model.tree_nodes import Conditions, Ways, read_conditions
 
@@ -168,7 +169,6 @@ def read_paths(booster: xgb.Booster) -> TreePaths | None:
     if paths is None:
         return None
     probes = paths.conditions.probes(_PROBES)
-    rows = xgb.DMatrix(probes, feature_types=booster.feature_types, enable_categorical=True)
-    own = booster.predict(rows, pred_contribs=True, validate_features=False)
-    agrees = np.allclose(paths.contributions(probes).values, own[:, :-1], rtol=1e-3, atol=1e-5)
-    return replace(paths, base=float(own[0, -1])) if agrees else None
+    own = exact_contributions(booster, probes)
+    agrees = np.allclose(paths.contributions(probes).values, own.values, rtol=1e-3, atol=1e-5)
+    return replace(paths, base=float(own.base[0])) if agrees else None

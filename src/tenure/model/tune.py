@@ -2,13 +2,20 @@
 
 Enters: the training block, a tunable family and how many trials to make. Leaves: a `Tuning`: the parameters to train
 with, and how much better they were. Invariant: the test and the calibration block play no part; a search that was
-killed goes on where it stopped and finds exactly what it would have found; the defaults stay unless something beat
-them by more than its standard error, customers being the observations.
+killed goes on where it stopped and finds exactly what it would have found; the defaults stay unless what was found
+beat them where it had not been chosen by, by more than its standard error, customers being the observations.
 
 A trial sets every parameter of the family's space, trains on each forward fold (`tenure.model.forward`) as a real
 training would, and is judged by the mean log loss of the rows after it. After each fold it is given up if it stands
 below the median of the trials before it. Proposals come from a tree-structured Parzen estimator (Bergstra et al. 2011)
 through Optuna.
+
+Who judges what was found
+-------------------------
+The best of many trials owes part of its lead to luck, and the more trials, the more of it. So the newest fold is kept
+out of the search, and the best trial and the defaults meet on it alone. Where history is too short for that, they meet
+on the folds that chose the trial, and the lead has to exceed what the luckiest of `n` trials that are no better than
+the defaults would reach: about `sqrt(2 log n)` standard errors.
 
 How a search goes on
 --------------------
@@ -20,7 +27,8 @@ the number of trials that have ended; what was killed in between counts as never
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +45,7 @@ from tenure.model.document import canonical
 from tenure.model.encode import Encoder
 from tenure.model.families import AUTO, settled_family
 from tenure.model.fold import customer_folds
-from tenure.model.forward import How, forward_folds
+from tenure.model.forward import FOLDS, ForwardFold, How, forward_folds, set_newest_apart
 from tenure.model.frame import Frame
 from tenure.model.imbalance import find_rebalance
 from tenure.model.measure import row_log_loss
@@ -64,13 +72,17 @@ class Tuning:
     resumed : int
         How many of them an earlier, interrupted search had made.
     folds : int
-        Folds that judged.
+        Folds that the search was judged by.
     how : str
         What kept them honest.
+    is_apart : bool
+        Whether the best trial was judged by the newest fold, which no trial had seen; else by those of the search.
     default_loss, best_loss : float
-        Mean log loss of the defaults and of the best trial, nats per row.
+        Mean log loss of the defaults and of the best trial there, nats per row.
     gain, gain_error : float
         By how much the best trial's is lower, and the standard error of that.
+    needed : float
+        What the gain must exceed for the defaults to be left.
     parameters : mapping of str to float
         To train with; empty where the defaults stay.
     """
@@ -81,24 +93,37 @@ class Tuning:
     resumed: int
     folds: int
     how: How
+    is_apart: bool
     default_loss: float
     best_loss: float
     gain: float
     gain_error: float
+    needed: float
     parameters: Mapping[str, float]
 
     @property
     def sentence(self) -> str:
         """What to tell a person."""
+        judged = (
+            "On the newest rows, kept out of the search, the best has"
+            if self.is_apart
+            else "There is no later history to keep out of the search; on the rows of the search itself the best has"
+        )
+        count = f"{self.trials} trial{'' if self.trials == 1 else 's'} ({self.pruned} given up early)"
         found = (
-            f"Tuned {self.family} over {self.trials} trials ({self.pruned} given up early), judged on {self.folds} "
-            f"times {self.how}: log loss {self.best_loss:.4f} against {self.default_loss:.4f} with the defaults "
-            f"({self.gain:+.4f}, standard error {self.gain_error:.4f})."
+            f"Tuned {self.family} over {count}, judged on {self.folds} times {self.how}. {judged} a log loss of "
+            f"{self.best_loss:.4f} against {self.default_loss:.4f} with the defaults ({self.gain:+.4f}, standard error "
+            f"{self.gain_error:.4f}; {self._required} is asked for)."
         )
         if not self.parameters:
             return f"{found} That is no evidence for leaving the defaults, so they stay."
         shown = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(self.parameters.items()))
         return f"{found} To keep them, write in [model]: parameters = {{ {shown} }}."
+
+    @property
+    def _required(self) -> str:
+        luck = "" if self.is_apart or self.trials == 1 else f", what the luckiest of {self.trials} may reach,"
+        return f"more than {self.needed:.4f}{luck}"
 
 
 def require_tunable(settings: ModelSettings) -> Tunable:
@@ -190,15 +215,16 @@ def tune(
     """
     optuna, family = require("optuna"), require_tunable(settings)
     training = frame.take(split.blocks(frame).train)
-    found = forward_folds(training, split, seed=settings.seed)
-    folds = [_encoded(training, fold.learn, fold.judge, settings) for fold in found.folds]
-    name = _name(training, split, settings, fingerprint)
+    found = forward_folds(training, split, folds=FOLDS + 1, seed=settings.seed)
+    inside, newest = set_newest_apart(found, training, split)
+    folds = [_encoded(training, fold.learn, fold.judge, settings) for fold in inside]
+    name = _name(training, split, settings, fingerprint, inside)
     study = _open(optuna, journal, name)
     search = _Search(optuna, study, family, folds, settings, threads=threads, progress=progress)
     resumed = len(search.ended())
-    default = search.losses(family)
     search.go_on(settings.tune)
-    return _concluded(search, default, resumed, found.how)
+    judges = folds if newest is None else [_encoded(training, newest.learn, newest.judge, settings)]
+    return _concluded(search, judges, resumed, found.how, is_apart=newest is not None)
 
 
 class _Search:
@@ -248,9 +274,9 @@ class _Search:
                 return
         self.study.tell(trial, float(np.mean(losses)))
 
-    def losses(self, family: Any) -> list[Vector]:
+    def losses(self, family: Any, folds: Iterable[_Fold]) -> list[Vector]:
         """Of every judging row of every fold."""
-        return [self._loss(family, fold) for fold in self.folds]
+        return [self._loss(family, fold) for fold in folds]
 
     def _loss(self, family: Any, fold: _Fold) -> Vector:
         seed = self.settings.seed
@@ -260,12 +286,14 @@ class _Search:
         return row_log_loss(fold.label, probability)
 
 
-def _concluded(search: _Search, default: list[Vector], resumed: int, how: How) -> Tuning:
+def _concluded(search: _Search, judges: list[_Fold], resumed: int, how: How, *, is_apart: bool) -> Tuning:
     trials, state = search.ended(), search.optuna.trial.TrialState
     pruned = sum(trial.state == state.PRUNED for trial in trials)
     best = dict(search.study.best_trial.params) if pruned < len(trials) else {}
-    found = search.losses(search.family.tuned(best)) if best else default
-    gain, error = _gain(default, found, search.folds)
+    default = search.losses(search.family, judges)
+    found = search.losses(search.family.tuned(best), judges) if best else default
+    gain, error = _gain(default, found, judges)
+    needed = error * (1.0 if is_apart else max(1.0, math.sqrt(2 * math.log(len(trials)))))
     return Tuning(
         family=search.settings.family,
         trials=len(trials),
@@ -273,11 +301,13 @@ def _concluded(search: _Search, default: list[Vector], resumed: int, how: How) -
         resumed=min(resumed, len(trials)),
         folds=len(search.folds),
         how=how,
+        is_apart=is_apart,
         default_loss=_mean(default),
         best_loss=_mean(found),
         gain=gain,
         gain_error=error,
-        parameters=best if gain > error else {},
+        needed=needed,
+        parameters=best if gain > needed else {},
     )
 
 
@@ -320,7 +350,9 @@ def _drawn(trial: Any, family: Tunable) -> dict[str, float]:
     return drawn
 
 
-def _name(training: Frame, split: Split, settings: ModelSettings, fingerprint: str) -> str:
+def _name(
+    training: Frame, split: Split, settings: ModelSettings, fingerprint: str, folds: Sequence[ForwardFold]
+) -> str:
     family = settled_family(settings.family, settings)
     space = {name: asdict(span) for name, span in family.space.items()} if isinstance(family, Tunable) else {}
     depends = {
@@ -330,6 +362,7 @@ def _name(training: Frame, split: Split, settings: ModelSettings, fingerprint: s
         "train": [cutoff.isoformat() for cutoff in split.train],
         "settings": settings.model_dump(mode="json", exclude={"tune", "fallback", "calibrate"}),
         "space": space,
+        "folds": [[int(fold.learn.sum()), int(fold.judge.sum())] for fold in folds],
     }
     return f"{settings.family}-{hashlib.sha256(canonical(depends)).hexdigest()[:16]}"
 

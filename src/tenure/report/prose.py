@@ -130,7 +130,7 @@ def cautions(report: ReportInput) -> Iterator[str]:
     """What a reader must know before believing the rest, the gravest first."""
     if report.split.how != "cutoffs":
         yield report.split.explanation
-    yield from report.notes
+    yield from (note for note in report.notes if note != report.split.explanation)
     if report.own.positives < FEW_CHURNERS:
         churners = plural(report.own.positives, "customer")
         yield f"Only {churners} of the test block left, so every number here is rough; look at the intervals."

@@ -74,7 +74,7 @@ def what_if(money: Money) -> WhatIf | None:
     curve, value = money.curve, money.value
     if curve is None or curve.rows == 0 or len(curve.score) < 2:
         return None
-    rate, incentive = sum(value.save_rates) / 2, value.incentive_cost
+    rate, incentive = value.middle_save_rate, value.incentive_cost
     costs = {"save_rate": rate, "incentive_cost": incentive, "contact_cost": value.contact_cost}
     clv = None if isinstance(value.clv, str) else float(value.clv)
     pays = curve.at_threshold(_pays_from(clv, **costs))

@@ -253,7 +253,7 @@ def by_save_rate(
 
 def _points(curve: ProfitCurve, value: ValueSettings, places: list[tuple[float, int]]) -> tuple[CurvePoint, ...]:
     costs = {
-        "save_rate": sum(value.save_rates) / 2,
+        "save_rate": value.middle_save_rate,
         "incentive_cost": value.incentive_cost,
         "contact_cost": value.contact_cost,
     }

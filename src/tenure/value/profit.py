@@ -16,7 +16,9 @@ value is not a cost of the campaign, because without the campaign it would be lo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,17 @@ class Range:
     low: Vector
     expected: Vector
     high: Vector
+
+    @classmethod
+    def over_save_rates(cls, value: ValueSettings, amount: Callable[[float], Vector]) -> Self:
+        """What an amount that only rises or only falls with the save rate is over the settings' range of them."""
+        low, high = value.save_rates
+        at_low = amount(low)
+        if low == high:
+            return cls(at_low, at_low, at_low)
+        at_high = amount(high)
+        # Saving a customer who is worth less than the incentive loses money, so the ends may come in either order.
+        return cls(np.minimum(at_low, at_high), amount(value.middle_save_rate), np.maximum(at_low, at_high))
 
 
 def incremental_profit(
@@ -112,15 +125,8 @@ def profit_range(probability: npt.ArrayLike, clv: npt.ArrayLike, value: ValueSet
     >>> profit.low.tolist(), profit.expected.tolist(), profit.high.tolist()
     ([20.0], [50.0], [80.0])
     """
-    low, high = value.save_rates
     costs = {"incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
-    at_low = incremental_profit(probability, clv, save_rate=low, **costs)
-    if low == high:
-        return Range(at_low, at_low, at_low)
-    at_high = incremental_profit(probability, clv, save_rate=high, **costs)
-    middle = incremental_profit(probability, clv, save_rate=(low + high) / 2, **costs)
-    # Saving a customer who is worth less than the incentive loses money, so the ends may come in either order.
-    return Range(np.minimum(at_low, at_high), middle, np.maximum(at_low, at_high))
+    return Range.over_save_rates(value, lambda rate: incremental_profit(probability, clv, save_rate=rate, **costs))
 
 
 def check_amounts(what: str, values: npt.ArrayLike, *, high: float = np.inf) -> Vector:

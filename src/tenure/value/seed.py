@@ -105,7 +105,7 @@ def _amounts(label: Flags, clv: npt.ArrayLike, value: ValueSettings) -> tuple[Ve
     given = np.broadcast_to(np.asarray(clv, dtype=np.float64), label.shape)
     known = ~np.isnan(given)
     worth = check_amounts("A customer value", np.where(known, given, 0.0))
-    rate, cost = sum(value.save_rates) / 2, value.contact_cost
+    rate, cost = value.middle_save_rate, value.contact_cost
     if_contacted = np.where(known, np.where(label, worth * rate, 0.0) - cost, 0.0)
     if_not = np.where(known & label, -worth, 0.0)
     return if_contacted, if_not

@@ -86,8 +86,5 @@ def t_star_range(clv: npt.ArrayLike, value: ValueSettings) -> Range:
     >>> float(threshold.low), round(float(threshold.expected), 12), float(threshold.high)
     (0.05, 0.08, 0.2)
     """
-    low, high = value.save_rates
     costs = {"incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
-    at_low, at_high = (t_star(clv, save_rate=rate, **costs) for rate in (low, high))
-    middle = t_star(clv, save_rate=(low + high) / 2, **costs)
-    return Range(np.minimum(at_low, at_high), middle, np.maximum(at_low, at_high))
+    return Range.over_save_rates(value, lambda rate: t_star(clv, save_rate=rate, **costs))
