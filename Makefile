@@ -50,7 +50,7 @@ endef
 $(CHECKABLE): pyproject.toml
 	$(call new_environment,$(VENV))
 	$(BIN)/python -m pip install --quiet --no-compile --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --no-compile --editable ".[lightgbm,polars,postgres]" --group test --group lint
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[kafka,lightgbm,polars,postgres,redis]" --group test --group lint
 	@touch $@
 
 $(READY): $(CHECKABLE)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import ibis
 import pyarrow as pa
 
 from tenure.app.features import require_known
@@ -301,12 +302,18 @@ def publish(place: Place, stream: Stream, features: FeatureSet, as_of: datetime)
     -------
     int
         How many customers have a row now.
+
+    Raises
+    ------
+    HistoryError
+        The instant lies before the data, or in the future.
     """
     count = 0
     with place.alone(stream.progress), place.engine() as engine:
         tables = open_history(place, engine, stream.progress).tables
-        rows = everyone(tables, features, as_of)
-        for batch in tables.backend.to_pyarrow_batches(rows, chunk_size=_PAGE_ROWS):
+        require_known(place, tables.history, as_of)
+        rows_sql = str(ibis.to_sql(everyone(tables, features, as_of), dialect="duckdb"))
+        for batch in engine.sql(rows_sql).to_arrow_reader(_PAGE_ROWS):
             page = dict(pack_rows(pa.Table.from_batches([batch]), as_of))
             stream.store.publish(page)
             count += len(page)

@@ -13,8 +13,10 @@ import pyarrow as pa
 
 from tenure.app.place import Place
 from tenure.app.stream import open_stream
-from tenure.core.errors import NotFoundError, StateError
+from tenure.core.errors import HistoryError, NotFoundError, StateError, UnreachableError
+from tenure.core.time import format_instant
 from tenure.features.declare import FeatureSet
+from tenure.source.fields import TOLERANCE
 from tenure.store.hybrid import HybridRow, read_hybrid
 from tenure.store.stream import Stream
 
@@ -31,8 +33,10 @@ def customer_row(stream: Stream, features: FeatureSet, customer: str, as_of: dat
     ------
     NotFoundError
         No event of the customer was folded, and no batch published a row.
+    HistoryError
+        The states count events after `as_of`, or it lies in the future.
     StateError
-        The customer's partition is not filled, or the states count events after `as_of`.
+        The customer's partition is not filled.
     """
     [row] = _rows(stream, features, [customer], as_of)
     [kept] = stream.store.read([customer])
@@ -59,8 +63,10 @@ def customer_vectors(place: Place, customers: Sequence[str], as_of: datetime | N
 
     Raises
     ------
+    HistoryError
+        The states count events after `as_of`, or it lies in the future.
     StateError
-        The online store is not filled, or its states count events after `as_of`.
+        The online store is not filled.
     UnreachableError
         It does not answer.
 
@@ -75,9 +81,8 @@ def customer_vectors(place: Place, customers: Sequence[str], as_of: datetime | N
     >>> done = append_events(place, [{"type": "order", "customer_id": "c1", "time": "2026-01-31", "amount": 7}])
     >>> with open_stream(place) as (stream, features):
     ...     consume_all(stream)
-    >>> as_of = datetime.fromisoformat("2026-02-01T00:00:00Z")
-    >>> customer_vectors(place, ["c1", "c2"], as_of)["order_count_14d"].to_pylist()
-    [1, 0]
+    >>> customer_vectors(place, ["c1", "c2"])["order_days_since_last"].is_null().to_pylist()
+    [False, True]
     """
     with open_stream(place) as (stream, features):
         rows = _rows(stream, features, customers, as_of)
@@ -91,10 +96,30 @@ def customer_vectors(place: Place, customers: Sequence[str], as_of: datetime | N
 
 
 def _rows(stream: Stream, features: FeatureSet, customers: Sequence[str], as_of: datetime | None) -> list[HybridRow]:
-    rows = read_hybrid(stream.store, features, stream.rules.layout, customers, as_of, stream.clock)
+    _refuse_future(stream, as_of)
+    try:
+        rows = read_hybrid(stream.store, features, stream.rules.layout, customers, as_of, stream.clock)
+    except StateError as error:
+        if as_of is None or isinstance(error, UnreachableError):
+            raise
+        raise HistoryError(
+            f"The online store cannot speak for {format_instant(as_of)}: {error.message}",
+            hint="It knows the present. For the past, use `tenure features --as-of …`.",
+            as_of=as_of,
+        ) from error
     if any(row.events == "none" for row in rows):
         raise StateError(
             f"{stream.store.name} is not filled: it has no complete states of these features.",
             hint="Run `tenure stream`: it fills what is missing.",
         )
     return rows
+
+
+def _refuse_future(stream: Stream, as_of: datetime | None) -> None:
+    now = stream.clock()
+    if as_of is not None and as_of > now + TOLERANCE:
+        raise HistoryError(
+            f"The instant {format_instant(as_of)} lies in the future: it is {format_instant(now)}.",
+            hint="Leave --as-of out: features then speak for now.",
+            as_of=as_of,
+        )

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenure.core.errors import StateError
+from tenure.core.time import EPOCH, format_instant
 from tenure.features.series import DAY_US, Reading, Series
 from tenure.features.state import Integers, States, Tiles, settle
 
@@ -65,11 +67,15 @@ def finish(states: States, as_of: Integers) -> Mapping[str, Floats]:
     if (states.floor > as_of).any():
         row = int(np.flatnonzero(states.floor > as_of)[0])
         raise StateError(
-            f"A state counts events until {int(states.floor[row])} µs and cannot be finished at {int(as_of[row])} µs.",
+            f"A state counts events until {_text(states.floor[row])} and cannot be finished at {_text(as_of[row])}.",
             hint="Ask for a later instant, or for history.",
         )
     plan = _Plan(settle(states, as_of), as_of)
     return {name: plan.value(reading) for name, reading in states.layout.readings.items()}
+
+
+def _text(microseconds: Any) -> str:
+    return format_instant(EPOCH + timedelta(microseconds=int(microseconds)))
 
 
 class _Plan:
