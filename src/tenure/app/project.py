@@ -6,7 +6,7 @@ Enters: a `tenure.toml`, or settings with tables from memory. Leaves: the result
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from numbers import Integral
@@ -22,6 +22,8 @@ from tenure.app.explain import Explanation, explain_customer, shap_of
 from tenure.app.features import write_features
 from tenure.app.place import Place
 from tenure.app.scoring import load, score
+from tenure.app.stream_append import Appended, append_events
+from tenure.app.stream_read import customer_vectors
 from tenure.app.training import TrainResult, train_version
 from tenure.core.config import settings_from
 from tenure.core.progress import Progress, silent
@@ -140,6 +142,22 @@ class Project:
     ) -> Explanation:
         """Explain one customer in words and percentage points, the strongest reason first."""
         return explain_customer(self.place, customer, self._cutoff(as_of), version)
+
+    def append(self, events: Iterable[Mapping[str, Any]] | Any, event_type: str | None = None) -> Appended:
+        """Append events to the log, all of them or none: mappings, or an Arrow, pandas or polars table.
+
+        Raises
+        ------
+        InputError
+            One of them cannot be an event; nothing was appended.
+        """
+        return append_events(self.place, events, event_type=event_type)
+
+    def vectors(self, customers: Sequence[str], as_of: str | datetime | None = None) -> pa.Table:
+        """Features of customers as the stream knows them: now, or at an instant since the last event."""
+        return customer_vectors(
+            self.place, [customers] if isinstance(customers, str) else customers, self._cutoff(as_of)
+        )
 
     def version(self, name: str | None = None) -> LoadedVersion:
         """Load a version after it proved itself; default: `champion`, else the latest."""

@@ -141,7 +141,7 @@ def _row_text(row: HybridRow) -> RenderableType:
     for name, value in row.values.items():
         table.add_row(escape(name), escape(_number(value)))
     parts = [f"events from {_SOURCES[row.events]}, {_age(row.events_age)}"]
-    parts += [] if row.attributes_age is None else [f"attributes from the last batch, {_age(row.attributes_age)}"]
+    parts += [] if row.attributes_age is None else [f"batch row, {_age(row.attributes_age)}"]
     return Group(f"[bold]{escape(row.customer_id)}[/] as of {format_instant(row.as_of)}: {'; '.join(parts)}.", table)
 
 

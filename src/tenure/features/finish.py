@@ -5,7 +5,9 @@ once.
 
 The windows of a series all end at the instant and are nested, so their starts cut the tiles into rings, as in
 `tenure.features.rings`: a tile is counted once, into the ring between two starts, and a window is the running total of
-its rings. What is pending and visible at the instant is folded first.
+its rings. Tiles are ordered by customer and time, so a ring is a run of rows, and everything that adds up over rings is
+added up for all of them, and all parts of a series, at once. What is pending and visible at the instant is folded
+first.
 
 Invariant: the numbers are those that `tenure.features.compile` gives for the same events and instant: counts exactly,
 others to the rounding of their sums. A state that already counts an event which was not visible at the instant cannot
@@ -14,7 +16,8 @@ be asked, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -100,134 +103,149 @@ class _Plan:
 
     def _rings_of(self, place: int) -> _Rings:
         if place not in self._rings:
-            self._rings[place] = _rings(self._states.layout.series[place], self._states.tiles[place], self._as_of)
+            self._rings[place] = _rings(self._states, place, self._as_of)
         return self._rings[place]
 
     def _life(self, place: int) -> _Life:
         if place not in self._lives:
-            tiles = self._states.tiles[place]
-            begin, end, rows = (np.zeros(self._states.size, dtype=np.int64) for _ in range(3))
-            owner = tiles["owner"]
-            begin[owner], end[owner], rows[owner] = (tiles[name] for name in ("begin", "end", "rows"))
-            self._lives[place] = _Life(begin, end, rows)
+            self._lives[place] = _life(self._states.tiles[place], self._states.size)
         return self._lives[place]
 
 
 @dataclass(frozen=True)
 class _Rings:
-    """Tiles of a series with the ring that each lies in.
+    """Tiles of a series, and where the rings of each customer begin.
 
-    `place` is the customer times the number of rings, plus the ring, for tiles that any window
-    reaches; the latest ring of a customer is the first.
+    The rings of a customer are runs of rows, the oldest first: `bounds[customer, i]` is the first row of one, and the
+    last of these numbers the first row after all of them. In what is made of them, the latest ring, which is that of
+    the shortest window, comes first.
     """
 
+    series: Series
     tiles: Tiles
-    place: Integers
-    size: int
-    width: int
-    hop: int
-    cells: dict[tuple[str, str], Floats]
+    bounds: Integers
+    counts_days: bool
 
-    def total(self, name: str) -> Floats:
-        """Running total over the rings of a part: (customers, windows)."""
-        return self._once("total", name, lambda: self._summed(self.tiles[name]))
+    @functools.cached_property
+    def totals(self) -> Mapping[str, Floats]:
+        """Running totals over the rings of everything that adds up: by part (customers, windows)."""
+        names = [part.name for part in self.series.parts if part.what in _ADDED]
+        columns = [self.tiles[name] for name in names]
+        if self.counts_days:
+            names.append(_DAYS)
+            columns.append(self._day_ends())
+        return dict(zip(names, self._reduced(columns, np.add, 0.0), strict=True))
 
-    def extreme(self, name: str, ufunc: np.ufunc, absent: float) -> Floats:
-        def computed() -> Floats:
-            cells = np.full(self.size * self.width, absent)
-            ufunc.at(cells, self.place, self.tiles[name])
-            found = ufunc.accumulate(cells.reshape(self.size, self.width), axis=1)
-            return np.where(found == absent, np.nan, found)
-
-        return self._once("extreme", name, computed)
+    @functools.cached_property
+    def extremes(self) -> Mapping[str, Floats]:
+        """Running minima and maxima over the rings: by part (customers, windows)."""
+        found: dict[str, Floats] = {}
+        for what, ufunc, absent in (("min", np.minimum, np.inf), ("max", np.maximum, -np.inf)):
+            names = [part.name for part in self.series.parts if part.what == what]
+            if names:
+                cells = self._reduced([self.tiles[name] for name in names], ufunc, absent)
+                found |= zip(names, np.where(cells == absent, np.nan, cells), strict=True)
+        return found
 
     def squares(self, value: str, ring: int) -> Floats:
         """Squared deviations from the mean of everything in the window: (customers,)."""
         names = [f"{value}.{what}" for what in ("sum", "present", "squares")]
         sums, present, squares = (self.tiles[name] for name in names)
-        count = self.total(names[1])[:, ring]
-        mean = self.total(names[0])[:, ring] / np.maximum(count, 1)
-        owner, inside = self.tiles["owner"], self.place % self.width <= ring
+        count = self.totals[names[1]][:, ring]
+        mean = self.totals[names[0]][:, ring] / np.maximum(count, 1)
+        owner = self.tiles["owner"]
         apart = sums / np.maximum(present, 1) - mean[owner]
-        weights = (squares + present * apart * apart) * inside
-        return np.bincount(owner, weights, minlength=self.size).astype(np.float64)
+        weights = (squares + present * apart * apart) * self._inside(ring)
+        return np.bincount(owner, weights, minlength=len(self.bounds)).astype(np.float64)
 
     def edge(self, value: str, ring: int, *, last: bool) -> Floats:
         """The first or last value of the window: (customers,)."""
         side = "last" if last else "first"
         numbers = self.tiles[f"{value}.{side}"]
-        inside = (self.place % self.width <= ring) & ~np.isnan(numbers)
-        found = np.full(self.size, np.nan)
-        rows = np.flatnonzero(inside)
+        found = np.full(len(self.bounds), np.nan)
+        rows = np.flatnonzero(self._inside(ring) & ~np.isnan(numbers))
         rows = rows if last else rows[::-1]  # tiles are ordered by time, and the one written last stays
         found[self.tiles["owner"][rows]] = numbers[rows]
         return found
 
-    def days(self) -> Floats:
-        """Running number of UTC days that have an event inside: (customers, windows)."""
+    def _inside(self, ring: int) -> NDArray[np.bool_]:
+        owner = self.tiles["owner"]
+        return np.arange(len(owner)) >= self.bounds[owner, self.bounds.shape[1] - 2 - ring]
 
-        def computed() -> Floats:
-            day, owner = self.tiles["tile"] * self.hop // DAY_US, self.tiles["owner"]
-            ends = np.ones(len(day), dtype=bool)  # a day reaches into a window exactly if its last tile does
-            ends[:-1] = (day[1:] != day[:-1]) | (owner[1:] != owner[:-1])
-            return self._summed(ends.astype(np.float64))
+    def _day_ends(self) -> NDArray[np.bool_]:
+        """The last tile of each UTC day: a day reaches into a window exactly if that one does."""
+        day, owner = self.tiles["tile"] * self.series.hop // DAY_US, self.tiles["owner"]
+        ends = np.ones(len(day), dtype=bool)
+        ends[:-1] = (day[1:] != day[:-1]) | (owner[1:] != owner[:-1])
+        return ends
 
-        return self._once("days", "", computed)
+    def _reduced(self, columns: Sequence[NDArray[Any]], ufunc: np.ufunc, absent: float) -> Floats:
+        """Running results over the rings: (columns, customers, windows)."""
+        size, edges = self.bounds.shape
+        rows = np.empty((len(columns), len(self.tiles["owner"]) + 1))
+        for row, column in zip(rows, columns, strict=True):
+            row[:-1] = column
+        rows[:, -1] = absent  # so that there is a row for a ring that begins after the last
+        flat = self.bounds.reshape(-1)
+        cells = ufunc.reduceat(rows, flat, axis=1)
+        cells[:, :-1][:, flat[1:] == flat[:-1]] = absent  # of nothing, `reduceat` gives the row that follows
+        rings = cells.reshape(len(columns), size, edges)[:, :, -2::-1]
+        found: Floats = ufunc.accumulate(rings, axis=2)
+        return found
 
-    def _summed(self, weights: NDArray[Any]) -> Floats:
-        cells = np.bincount(self.place, weights, minlength=self.size * self.width)
-        return np.cumsum(cells.reshape(self.size, self.width), axis=1)
 
-    def _once(self, what: str, name: str, computed: Callable[[], Floats]) -> Floats:
-        if (what, name) not in self.cells:
-            self.cells[what, name] = computed()
-        return self.cells[what, name]
+_ADDED = frozenset({"rows", "present", "sum"})
+_DAYS = ""  # no part is called so
+_OWNER_BITS = 32  # a customer and a tile in one number, as `tenure.features.state.combine` orders them
 
 
-def _rings(series: Series, tiles: Tiles, as_of: Integers) -> _Rings:
-    size = len(as_of)
-    if not series.windows:
-        return _Rings(tiles, tiles["owner"], size, 1, series.hop, {})
-    starts = (as_of[:, None] - np.array(series.windows)) // series.hop
-    ring = (tiles["tile"][:, None] < starts[tiles["owner"]]).sum(axis=1)
-    width = len(series.windows)
-    inside = ring < width
-    if not inside.all():
-        tiles, ring = {name: column[inside] for name, column in tiles.items()}, ring[inside]
-    return _Rings(tiles, tiles["owner"] * width + ring, size, width, series.hop, {})
+def _rings(states: States, place: int, as_of: Integers) -> _Rings:
+    series, tiles = states.layout.series[place], states.tiles[place]
+    edges = np.empty((states.size, max(len(series.windows), 1) + 1), dtype=np.int64)
+    if series.windows:
+        np.floor_divide(np.subtract.outer(as_of, series.windows[::-1]), series.hop, out=edges[:, :-1])
+        np.maximum(edges, 0, out=edges)
+    else:
+        edges[:, 0] = 0
+    edges[:, -1] = 1 << _OWNER_BITS
+    edges += np.arange(states.size)[:, None] << _OWNER_BITS
+    bounds = np.searchsorted((tiles["owner"] << _OWNER_BITS) | tiles["tile"], edges)
+    return _Rings(series, tiles, bounds, place in states.layout.days_places)
+
+
+def _life(tiles: Tiles, size: int) -> _Life:
+    columns = [tiles[name] for name in ("begin", "end", "rows")]
+    if len(tiles["owner"]) == size:  # everybody has had an event
+        return _Life(*columns)
+    spread = np.zeros((3, size), dtype=np.int64)
+    spread[:, tiles["owner"]] = columns
+    return _Life(*spread)
 
 
 def _ratio(above: Floats, below: Floats, where: NDArray[np.bool_]) -> Floats:
-    found = np.full(len(below), np.nan)
-    np.divide(above, below, out=found, where=where)
+    found: Floats = above / np.where(where, below, np.nan)
     return found
 
 
 def _mean(rings: _Rings, value: str, ring: int) -> Floats:
-    count = rings.total(f"{value}.present")[:, ring]
-    total = rings.total(f"{value}.sum")[:, ring]
-    return _ratio(total, count, count > 0)
+    count = rings.totals[f"{value}.present"][:, ring]
+    return _ratio(rings.totals[f"{value}.sum"][:, ring], count, count > 0)
 
 
 def _std(rings: _Rings, value: str, ring: int) -> Floats:
-    freedom = rings.total(f"{value}.present")[:, ring] - 1
-    squares = rings.squares(value, ring)
-    variance: Floats = _ratio(squares, freedom, freedom > 0)
+    freedom = rings.totals[f"{value}.present"][:, ring] - 1
+    variance: Floats = _ratio(rings.squares(value, ring), freedom, freedom > 0)
     return np.sqrt(variance)
 
 
-def _extreme(what: str, ufunc: np.ufunc, absent: float) -> Callable[[_Rings, str, int], Floats]:
-    return lambda rings, value, ring: rings.extreme(f"{value}.{what}", ufunc, absent)[:, ring]
-
-
 _FINISH: Mapping[str, Callable[[_Rings, str, int], Floats]] = {
-    "count": lambda rings, _, ring: rings.total("rows")[:, ring],
-    "active_days": lambda rings, _, ring: rings.days()[:, ring],
-    "sum": lambda rings, value, ring: rings.total(f"{value}.sum")[:, ring],
+    "count": lambda rings, _, ring: rings.totals["rows"][:, ring],
+    "active_days": lambda rings, _, ring: rings.totals[_DAYS][:, ring],
+    "sum": lambda rings, value, ring: rings.totals[f"{value}.sum"][:, ring],
     "mean": _mean,
     "std": _std,
-    "min": _extreme("min", np.minimum, np.inf),
-    "max": _extreme("max", np.maximum, -np.inf),
+    "min": lambda rings, value, ring: rings.extremes[f"{value}.min"][:, ring],
+    "max": lambda rings, value, ring: rings.extremes[f"{value}.max"][:, ring],
     "first": lambda rings, value, ring: rings.edge(value, ring, last=False),
     "last": lambda rings, value, ring: rings.edge(value, ring, last=True),
 }
