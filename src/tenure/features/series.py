@@ -185,6 +185,12 @@ class Layout:
         return Reading(feature.op, place, feature.value or "", ring)
 
     @functools.cached_property
+    def days_places(self) -> frozenset[int]:
+        """The series of which days are counted."""
+        read = [one for reading in self.readings.values() for one in (reading, reading.over) if one is not None]
+        return frozenset(one.place for one in read if one.op == "active_days")
+
+    @functools.cached_property
     def events(self) -> tuple[str, ...]:
         """Event types that matter."""
         return tuple(dict.fromkeys(one.event for one in self.series))
