@@ -147,6 +147,16 @@ def open_stream(place: Place, progress: Progress = silent) -> Iterator[tuple[Str
         A part is set to something that is not understood.
     UnreachableError
         A server does not answer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with open_stream(place) as (stream, features):
+    ...     stream.log.name, len(features.events)
+    ('log.db', 6)
     """
     schemas = event_schemas(place)
     features = stream_features(place, progress)
@@ -273,6 +283,17 @@ def bootstrap(place: Place, stream: Stream, features: FeatureSet, as_of: datetim
     ------
     HistoryError
         The instant lies before the data, or in the future.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with open_stream(place) as (stream, features):
+    ...     found = bootstrap(place, stream, features, datetime.fromisoformat("2025-10-28T00:00:00Z"))
+    >>> sum(one.customers for one in found)
+    200
     """
     require_known(place, stream.history(), as_of)
     begin(stream.database, stream.log, as_of)
@@ -286,6 +307,16 @@ def rebuild(stream: Stream) -> list[PartitionStatus]:
 
     The states are dropped first. Whoever folds a partition, this process or another one of the group, notices and fills
     it; this one goes on until all of them are filled and at the end of the log.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with open_stream(place) as (stream, features):
+    ...     [one.ready for one in rebuild(stream)]
+    [True, True, True, True]
     """
     if not origins(stream.database, stream.log):
         begin(stream.database, stream.log)
@@ -307,6 +338,16 @@ def publish(place: Place, stream: Stream, features: FeatureSet, as_of: datetime)
     ------
     HistoryError
         The instant lies before the data, or in the future.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with open_stream(place) as (stream, features):
+    ...     publish(place, stream, features, datetime.fromisoformat("2025-10-28T00:00:00Z"))
+    200
     """
     count = 0
     with place.alone(stream.progress), place.engine() as engine:
@@ -331,6 +372,17 @@ def check_parity(
         Nothing is in the store yet, or nobody.
     StateError
         A part of the store is being filled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> with open_stream(place) as (stream, features):
+    ...     filled = bootstrap(place, stream, features, datetime.fromisoformat("2025-10-28T00:00:00Z"))
+    ...     check_parity(stream, features, sample=20, seed=0).equal
+    True
     """
     marks = stream.store.marks()
     if not any(fits(mark, stream.rules, stream.log) for mark in marks.values()):

@@ -37,6 +37,20 @@ def customer_row(stream: Stream, features: FeatureSet, customer: str, as_of: dat
         The states count events after `as_of`, or it lies in the future.
     StateError
         The customer's partition is not filled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.app.stream import consume_all
+    >>> from tenure.app.stream_append import append_events
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> done = append_events(place, [{"type": "order", "customer_id": "c1", "time": "2026-01-31", "amount": 7}])
+    >>> with open_stream(place) as (stream, features):
+    ...     consume_all(stream)
+    ...     customer_row(stream, features, "c1").events
+    'online'
     """
     [row] = _rows(stream, features, [customer], as_of)
     [kept] = stream.store.read([customer])

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -24,8 +25,9 @@ from tenure.core.progress import Progress as Reporter
 from tenure.core.progress import silent
 from tenure.core.time import format_duration, format_instant
 
-__all__ = ["console", "document_of", "emit", "emit_error", "progress_bar"]
+__all__ = ["CHECK_SAID_NO", "WRONG_INPUT", "console", "document_of", "emit", "emit_error", "end", "progress_bar"]
 
+WRONG_INPUT, CHECK_SAID_NO = 2, 3
 _PIPE_COLUMNS = 200
 
 console = Console(stderr=False, highlight=False, soft_wrap=True)
@@ -100,6 +102,17 @@ def emit_error(error: TenureError, *, as_json: bool) -> None:
     if as_json:
         fields = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
         sys.stdout.write(json.dumps({"error": fields}, ensure_ascii=False) + "\n")
+
+
+def end(code: int) -> NoReturn:
+    """End a verb that has said everything with an exit code of its own.
+
+    Raises
+    ------
+    Exit
+        Always.
+    """
+    raise typer.Exit(code)
 
 
 @contextmanager

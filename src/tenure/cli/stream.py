@@ -92,15 +92,19 @@ def summary_text(reading: Reading) -> str:
     Examples
     --------
     >>> summary_text(Reading(2.0, 5, 3, 1, 0, 0, 1, 2.5, None, lag=0))
-    '[bold]5 records[/] in 2.0 s: 3 events counted, 1 duplicate, 0 late, 1 dead; 0 wait.'
+    '[bold]5 records[/] in 2.0 s: 3 events counted, 1 duplicate, 0 late, 1 dead; 0 waiting.'
     """
-    seen = f"{reading.duplicates:,} duplicate{'' if reading.duplicates == 1 else 's'}"
     known = f", {reading.known:,} in history already" if reading.known else ""
-    waits = "" if reading.lag is None else f"; {reading.lag:,} wait"
+    waits = "" if reading.lag is None else f"; {reading.lag:,} waiting"
     return (
-        f"[bold]{reading.records:,} records[/] in {reading.seconds:,.1f} s: {reading.events:,} events counted, {seen}"
-        f"{known}, {reading.late:,} late, {reading.dead:,} dead{waits}."
+        f"[bold]{_several(reading.records, 'record')}[/] in {reading.seconds:,.1f} s: "
+        f"{_several(reading.events, 'event')} counted, {_several(reading.duplicates, 'duplicate')}{known}, "
+        f"{reading.late:,} late, {reading.dead:,} dead{waits}."
     )
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -14,11 +14,9 @@ from rich.table import Table
 from tenure.app.place import Place
 from tenure.app.stream_append import Appended, append_files
 from tenure.cli.options import Config, Json, Set, next_command, overrides
-from tenure.cli.output import emit, progress_bar
+from tenure.cli.output import WRONG_INPUT, emit, end, progress_bar
 
 __all__ = ["append", "appended_text"]
-
-_WRONG_INPUT = 2
 
 
 def append(
@@ -42,7 +40,7 @@ def append(
         )
     emit(found, appended_text(found, config, skip_bad=skip_bad), as_json=as_json)
     if found.refused and not skip_bad:
-        raise typer.Exit(_WRONG_INPUT)
+        end(WRONG_INPUT)
 
 
 def appended_text(found: Appended, config: Path, *, skip_bad: bool) -> RenderableType:

@@ -89,14 +89,14 @@ def line_of(reading: Reading) -> str:
     Examples
     --------
     >>> line_of(Reading(2.0, 5, 3, 1, 0, 0, 1, 2.5, 0.31, lag=40))
-    '2/s · 40 wait · fresh in 0.31 s (p99) · 3 events · 1 duplicates · 0 late · 1 dead'
+    '2/s · 40 waiting · fresh in 0.31 s (p99) · 3 events · 1 duplicates · 0 late · 1 dead'
     """
     parts = [f"{reading.records_per_second:,.0f}/s"]
-    parts += [] if reading.lag is None else [f"{reading.lag:,} wait"]
+    parts += [] if reading.lag is None else [f"{reading.lag:,} waiting"]
     parts += [] if reading.fresh_p99_seconds is None else [f"fresh in {reading.fresh_p99_seconds:.2f} s (p99)"]
     parts += [f"{reading.events:,} events", f"{reading.duplicates:,} duplicates"]
     parts += [f"{reading.late:,} late", f"{reading.dead:,} dead"]
-    parts += [f"waiting: {reading.trouble}"] if reading.trouble else []
+    parts += [reading.trouble] if reading.trouble else []
     return " · ".join(parts)
 
 

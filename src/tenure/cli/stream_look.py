@@ -16,14 +16,13 @@ from tenure.app.stream import check_parity, open_stream
 from tenure.app.stream_read import customer_row
 from tenure.app.stream_status import StreamStatus, stream_status
 from tenure.cli.options import Config, Json, Set, next_command, overrides
-from tenure.cli.output import emit, progress_bar
+from tenure.cli.output import CHECK_SAID_NO, emit, end, progress_bar
 from tenure.core.time import format_instant, parse_duration, parse_instant, parse_timezone
 from tenure.store.hybrid import HybridRow
 from tenure.store.verify import Parity
 
 __all__ = ["show", "status", "verify"]
 
-_CHECK_SAID_NO = 3
 _COUNTED = ("events", "duplicates", "known", "late", "dead")
 _SOURCES = {"online": "the stream", "batch": "the last batch"}
 
@@ -85,7 +84,7 @@ def verify(
         found = check_parity(stream, features, sample=sample, seed=seed, customers=customer or ())
     emit({**vars(found), "equal": found.equal}, _parity_text(found), as_json=as_json)
     if not found.equal:
-        raise typer.Exit(_CHECK_SAID_NO)
+        end(CHECK_SAID_NO)
 
 
 def _parity_text(found: Parity) -> RenderableType:
