@@ -104,6 +104,11 @@ class Series:
         return (self.event, self.category, self.category_value, self.hop, bool(self.windows))
 
     @functools.cached_property
+    def columns(self) -> tuple[tuple[str, type], ...]:
+        """The parts' names, and as what they are held in memory."""
+        return tuple((part.name, np.float64 if part.dtype == "<f8" else np.int64) for part in self.parts)
+
+    @functools.cached_property
     def dtype(self) -> np.dtype[Any]:
         """A tile on the wire: its number, then its parts, without padding."""
         tile = [("tile", "<u4")] if self.hop else []
@@ -185,10 +190,23 @@ class Layout:
         return Reading(feature.op, place, feature.value or "", ring)
 
     @functools.cached_property
-    def days_places(self) -> frozenset[int]:
-        """The series of which days are counted."""
+    def windowed(self) -> tuple[Reading, ...]:
+        """Everything that is read over windows, what trends are divided by included."""
         read = [one for reading in self.readings.values() for one in (reading, reading.over) if one is not None]
-        return frozenset(one.place for one in read if one.op == "active_days")
+        return tuple(one for one in read if one.op in WINDOW_OPS)
+
+    @functools.cached_property
+    def groups(self) -> Mapping[int, tuple[int, ...]]:
+        """For each series that is read over windows, those with the same windows and hop, which are finished as one."""
+        found: dict[tuple[Any, ...], list[int]] = {}
+        for place in sorted({one.place for one in self.windowed}):
+            found.setdefault((self.series[place].hop, self.series[place].windows), []).append(place)
+        return {place: tuple(group) for group in found.values() for place in group}
+
+    @functools.cached_property
+    def counted_by_days(self) -> frozenset[int]:
+        """The series of which days are counted."""
+        return frozenset(one.place for one in self.windowed if one.op == "active_days")
 
     @functools.cached_property
     def events(self) -> tuple[str, ...]:
