@@ -18,9 +18,11 @@ def test_the_version_is_that_of_the_package() -> None:
     assert done("--version").out.strip() == f"tenure {importlib.metadata.version('tenure')}"
 
 
-@pytest.mark.parametrize(
-    "verb", ["demo", "init", "check", "features", "train", "compare", "score", "simulate", "models list"]
-)
+STREAM = ["run", "append", "status", "show", "verify", "bootstrap", "rebuild", "publish", "dead list", "dead retry"]
+VERBS = ["demo", "init", "check", "features", "train", "compare", "score", "simulate", "models list", "stream"]
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *(f"stream {verb}" for verb in STREAM)])
 def test_every_verb_explains_itself_and_takes_json(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERMINAL_WIDTH", "200")
     text = done(*verb.split(), "--help").out
