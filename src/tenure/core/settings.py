@@ -329,6 +329,9 @@ class StreamSettings(Section):
     )
     group: str = Field("tenure", description="consumers of one group share the partitions")
     batch: int = Field(20_000, ge=1, le=1_000_000, description="events of one partition in one commit at most")
+    keep: Span = Field(
+        timedelta(days=14), description="how long a log that is a file keeps what is archived; Kafka has its own rules"
+    )
     archive: str = Field(".tenure/stream/archive", description="folder in which the raw events are kept as Parquet")
     archive_every: Span = Field(timedelta(seconds=60), description="how often the archive gets its events")
 

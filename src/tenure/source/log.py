@@ -126,6 +126,12 @@ class EventLog(Protocol):
             `first` lies before the first record that is kept, or beyond the end.
         """
 
+    def trim(self, partition: int, before_offset: int) -> int:
+        """Drop the records of a partition before an offset, and give the first that is kept.
+
+        A log whose servers drop what is old by their own rules does nothing.
+        """
+
     def close(self) -> None:
         """Let go of files and connections; doing so twice is no mistake."""
 

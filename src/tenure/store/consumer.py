@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -288,6 +288,14 @@ class Consumer:
         if smaller or cursor is None:
             update = Update(position=held.mark.position, note=note, states=smaller)
             held.mark = self.stream.store.apply(partition, held.mark, update)
+        if cursor is None:
+            self._trim(partition, now)
+
+    def _trim(self, partition: int, now: int) -> None:
+        """Drop what is archived and old from a log that is a file."""
+        archived = self.stream.archive.position(partition) or 0
+        oldest = self.stream.log.offsets_at(now - self.stream.settings.keep // timedelta(microseconds=1))[partition]
+        self.stream.log.trim(partition, min(archived, oldest))
 
     def _let_go(self, partition: int) -> None:
         self._held.pop(partition, None)
