@@ -17,18 +17,18 @@ be asked, and says so.
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenure.core.errors import StateError
 from tenure.core.time import EPOCH, format_instant
+from tenure.features.recipe import DAYS, Block, Recipe, recipe_of
 from tenure.features.series import DAY_US, Reading
 from tenure.features.state import Integers, States, Tiles, settle
 
@@ -75,67 +75,44 @@ def finish(states: States, as_of: Integers) -> Mapping[str, Floats]:
             f"A state counts events until {_text(states.floor[row])} and cannot be finished at {_text(as_of[row])}.",
             hint="Ask for a later instant, or for history.",
         )
-    plan = _Plan(settle(states, as_of), as_of)
-    return _divided({name: plan.value(reading) for name, reading in states.layout.readings.items()})
+    settled, layout = settle(states, as_of), states.layout
+    found = _windowed(recipe_of(layout), settled, as_of)
+    lives: dict[int, _Life] = {}
+    for name, reading in layout.readings.items():
+        if reading.op in _LIFETIME:
+            if reading.place not in lives:
+                lives[reading.place] = _life(settled.tiles[reading.place], settled.size)
+            found[name] = _LIFETIME[reading.op](lives[reading.place], as_of)
+    return {name: found[name] for name in layout.readings}
 
 
 def _text(microseconds: Any) -> str:
     return format_instant(EPOCH + timedelta(microseconds=int(microseconds)))
 
 
-class _Ratio(NamedTuple):
-    """A quotient to compute; none where it would be divided by zero."""
-
-    above: NDArray[Any]
-    below: NDArray[Any]
-
-
-def _quotients(ratios: Iterable[_Ratio]) -> Floats:
-    above, below = (np.array(side, dtype=np.float64) for side in zip(*ratios, strict=True))
-    below[below == 0] = np.nan
-    found: Floats = above / below
+def _windowed(recipe: Recipe, states: States, as_of: Integers) -> dict[str, Floats]:
+    """Every feature that looks at windows."""
+    rings = {group: _rings(states, group, as_of) for group in dict.fromkeys(states.layout.groups.values())}
+    cells = np.concatenate([np.ones((1, states.size)), *(rings[one.group].cells(one) for one in recipe.blocks)])
+    terms = _quotient(cells[recipe.above], cells[recipe.below])
+    if recipe.apart:
+        groups = states.layout.groups
+        apart = [
+            _APART[reading.op](rings[groups[reading.place]], reading, cells[total], cells[count])
+            for reading, total, count in recipe.apart
+        ]
+        terms = np.concatenate([terms, apart])
+    found: dict[str, Floats] = {name: terms[number] for name, number in recipe.plain.items()}
+    if recipe.trends:
+        above, below = recipe.trend_terms
+        found |= zip(recipe.trends, _quotient(terms[above], terms[below]), strict=True)
     return found
 
 
-def _divided(found: Mapping[str, Floats | _Ratio]) -> dict[str, Floats]:
-    """Compute all quotients at once."""
-    ratios = {name: value for name, value in found.items() if isinstance(value, _Ratio)}
-    values = {name: value for name, value in found.items() if not isinstance(value, _Ratio)}
-    if ratios:
-        values |= zip(ratios, _quotients(ratios.values()), strict=True)
-    return {name: values[name] for name in found}
-
-
-class _Plan:
-    """One reading of states: what several features need of series is worked out once."""
-
-    def __init__(self, states: States, as_of: Integers) -> None:
-        self._states, self._as_of = states, as_of
-        self._rings: dict[tuple[int, ...], _Rings] = {}
-        self._lives: dict[int, _Life] = {}
-
-    def value(self, reading: Reading) -> Floats | _Ratio:
-        if reading.op in _LIFETIME:
-            return _LIFETIME[reading.op](self._life(reading.place), self._as_of)
-        own = self._windowed(reading)
-        if reading.over is None:
-            return own
-        whole = self._windowed(reading.over)
-        return _Ratio(*(_quotients([side])[0] if isinstance(side, _Ratio) else side for side in (own, whole)))
-
-    def _windowed(self, reading: Reading) -> Floats | _Ratio:
-        return _FINISH[reading.op](self._rings_of(reading.place), reading)
-
-    def _rings_of(self, place: int) -> _Rings:
-        group = self._states.layout.groups[place]
-        if group not in self._rings:
-            self._rings[group] = _rings(self._states, group, self._as_of)
-        return self._rings[group]
-
-    def _life(self, place: int) -> _Life:
-        if place not in self._lives:
-            self._lives[place] = _life(self._states.tiles[place], self._states.size)
-        return self._lives[place]
+def _quotient(above: NDArray[Any], below: NDArray[Any]) -> Floats:
+    """None where it would be divided by zero."""
+    found: Floats = above / np.where(below == 0, np.nan, below)
+    return found
 
 
 @dataclass(frozen=True)
@@ -152,74 +129,48 @@ class _Rings:
     begins: Sequence[int]
     bounds: Integers
 
-    def total(self, reading: Reading, what: str) -> Floats:
-        """What adds up, over a window: (customers,)."""
-        name = f"{reading.value}.{what}" if reading.value else what
-        return self._totals[reading.place, name][:, reading.ring]
+    def cells(self, block: Block) -> Floats:
+        """What the block takes of its running results over the rings: (cells, customers)."""
+        rows, numbers, rings = block.at
+        if not block.are_extremes:
+            return self._reduced(block.columns, np.add, 0.0)[rows, numbers, :, rings]
+        found = self._reduced(block.columns, np.minimum, np.inf)[rows, numbers, :, rings]
+        found[found == np.inf] = np.nan
+        return found * block.signs
 
-    def extreme(self, reading: Reading) -> Floats:
-        """The minimum or maximum over a window: (customers,)."""
-        return self._extremes[reading.place, f"{reading.value}.{reading.op}"][:, reading.ring]
-
-    @functools.cached_property
-    def _totals(self) -> Mapping[tuple[int, str], Floats]:
-        """Running totals over the rings: by series and part (customers, windows)."""
-        layout, columns = self.states.layout, []
-        for place in self.group:
-            tiles = self.states.tiles[place]
-            own = [(part.name, tiles[part.name]) for part in layout.series[place].parts if part.what in _ADDED]
-            if place in layout.counted_by_days:
-                own.append((_DAYS, _day_ends(tiles, layout.series[place].hop)))
-            columns.append(own)
-        return self._reduced(columns, np.add, 0.0)
-
-    @functools.cached_property
-    def _extremes(self) -> Mapping[tuple[int, str], Floats]:
-        """Running minima and maxima over the rings: by series and part (customers, windows)."""
-        columns = []
-        for place in self.group:
-            series, tiles = self.states.layout.series[place], self.states.tiles[place]
-            own = [(part.name, tiles[part.name]) for part in series.parts if part.what == "min"]
-            columns.append(own + [(part.name, -tiles[part.name]) for part in series.parts if part.what == "max"])
-        found = self._reduced(columns, np.minimum, np.inf)
-        return {
-            (place, name): np.where(cells == np.inf, np.nan, -cells if name.endswith(".max") else cells)
-            for (place, name), cells in found.items()
-        }
-
-    def _reduced(
-        self, columns: Sequence[Sequence[tuple[str, NDArray[Any]]]], ufunc: np.ufunc, absent: float
-    ) -> dict[tuple[int, str], Floats]:
-        """Running results over the rings, of columns by series."""
+    def _reduced(self, columns: Sequence[Sequence[str]], ufunc: np.ufunc, absent: float) -> Floats:
+        """Running results over the rings: (columns, series, customers, windows)."""
         count, size, edges = self.bounds.shape
         depth = max(map(len, columns))
         # One row more than there are tiles, for a ring that begins after the last of them.
         rows = np.full((depth, self.begins[-1] + 1), absent)
-        for own, begin, end in zip(columns, self.begins, self.begins[1:], strict=False):
-            for row, (_, column) in zip(rows, own, strict=False):
-                row[begin:end] = column
+        for number, (place, names) in enumerate(zip(self.group, columns, strict=True)):
+            for row, name in enumerate(names):
+                rows[row, self.begins[number] : self.begins[number + 1]] = self._column(place, name)
         flat = self.bounds.reshape(-1)
         cells = ufunc.reduceat(rows, flat, axis=1)
         cells[:, :-1][:, flat[1:] == flat[:-1]] = absent  # of nothing, `reduceat` gives the row that follows
         rings = cells.reshape(depth, count, size, edges)[:, :, :, -2::-1]
-        running = ufunc.accumulate(rings, axis=3)
-        return {
-            (place, name): running[row, number]
-            for number, (place, own) in enumerate(zip(self.group, columns, strict=True))
-            for row, (name, _) in enumerate(own)
-        }
+        running: Floats = ufunc.accumulate(rings, axis=3)
+        return running
 
-    def squares(self, reading: Reading) -> Floats:
-        """Squared deviations from the mean of everything in the window: (customers,)."""
-        count = self.total(reading, "present")
-        mean = self.total(reading, "sum") / np.maximum(count, 1)
+    def _column(self, place: int, name: str) -> NDArray[Any]:
+        tiles = self.states.tiles[place]
+        if name == DAYS:
+            return _day_ends(tiles, self.states.layout.series[place].hop)
+        return -tiles[name] if name.endswith(".max") else tiles[name]
+
+    def deviation(self, reading: Reading, total: Floats, count: Floats) -> Floats:
+        """The standard deviation of a window, from its sum and count: (customers,)."""
+        mean = total / np.maximum(count, 1)
         tiles = self.states.tiles[reading.place]
         sums, present, squares = (tiles[f"{reading.value}.{what}"] for what in ("sum", "present", "squares"))
         apart = sums / np.maximum(present, 1) - mean[tiles["owner"]]
         weights = (squares + present * apart * apart) * self._inside(reading)
-        return np.bincount(tiles["owner"], weights, minlength=self.states.size).astype(np.float64)
+        whole = np.bincount(tiles["owner"], weights, minlength=self.states.size)
+        return np.sqrt(_quotient(whole, np.maximum(count - 1, 0)))
 
-    def edge(self, reading: Reading) -> Floats:
+    def edge(self, reading: Reading, *_: Floats) -> Floats:
         """The first or last value of the window: (customers,)."""
         tiles = self.states.tiles[reading.place]
         numbers = tiles[f"{reading.value}.{reading.op}"]
@@ -236,8 +187,11 @@ class _Rings:
         return np.arange(len(owner)) >= first[owner]
 
 
-_ADDED = frozenset({"rows", "present", "sum"})
-_DAYS = "days"  # no part is called so
+_APART: Mapping[str, Callable[[_Rings, Reading, Floats, Floats], Floats]] = {
+    "std": _Rings.deviation,
+    "first": _Rings.edge,
+    "last": _Rings.edge,
+}
 _OWNER_BITS = 32  # a customer and a tile in one number, as `tenure.features.state.combine` orders them
 
 
@@ -273,25 +227,6 @@ def _life(tiles: Tiles, size: int) -> _Life:
     return _Life(begin, end, rows, everybody)
 
 
-def _std(rings: _Rings, reading: Reading) -> Floats:
-    freedom = np.maximum(rings.total(reading, "present") - 1, 0)
-    variance: Floats = _quotients([_Ratio(rings.squares(reading), freedom)])[0]
-    return np.sqrt(variance)
-
-
-_FINISH: Mapping[str, Callable[[_Rings, Reading], Floats | _Ratio]] = {
-    "count": lambda rings, reading: rings.total(reading, "rows"),
-    "active_days": lambda rings, reading: rings.total(reading, _DAYS),
-    "sum": lambda rings, reading: rings.total(reading, "sum"),
-    "mean": lambda rings, reading: _Ratio(rings.total(reading, "sum"), rings.total(reading, "present")),
-    "std": _std,
-    "min": _Rings.extreme,
-    "max": _Rings.extreme,
-    "first": _Rings.edge,
-    "last": _Rings.edge,
-}
-
-
 @dataclass(frozen=True)
 class _Life:
     """When each customer's events of a type began and ended, in microseconds, and how many they are."""
@@ -305,13 +240,13 @@ class _Life:
         found = (later - earlier) / DAY_US
         return found if self.everybody else np.where(self.rows > 0, found, np.nan)
 
-    def mean_gap(self) -> _Ratio:
-        return _Ratio((self.end - self.begin) / DAY_US, np.maximum(self.rows - 1, 0))
+    def mean_gap(self) -> Floats:
+        return _quotient((self.end - self.begin) / DAY_US, np.maximum(self.rows - 1, 0))
 
 
-_LIFETIME: Mapping[str, Callable[[_Life, Integers], Floats | _Ratio]] = {
+_LIFETIME: Mapping[str, Callable[[_Life, Integers], Floats]] = {
     "days_since_first": lambda life, as_of: life.days(as_of, life.begin),
     "days_since_last": lambda life, as_of: life.days(as_of, life.end),
     "mean_gap": lambda life, _: life.mean_gap(),
-    "relative_recency": lambda life, as_of: _Ratio(life.days(as_of, life.end), _quotients([life.mean_gap()])[0]),
+    "relative_recency": lambda life, as_of: _quotient(life.days(as_of, life.end), life.mean_gap()),
 }

@@ -129,7 +129,7 @@ class Reading:
     over: Reading | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by `hash`; what is worked out for one is remembered for that one
 class Layout:
     """Everything that is kept of a customer, in the order in which it is written.
 
@@ -202,11 +202,6 @@ class Layout:
         for place in sorted({one.place for one in self.windowed}):
             found.setdefault((self.series[place].hop, self.series[place].windows), []).append(place)
         return {place: tuple(group) for group in found.values() for place in group}
-
-    @functools.cached_property
-    def counted_by_days(self) -> frozenset[int]:
-        """The series of which days are counted."""
-        return frozenset(one.place for one in self.windowed if one.op == "active_days")
 
     @functools.cached_property
     def events(self) -> tuple[str, ...]:
