@@ -13,7 +13,6 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -142,10 +141,9 @@ def run(settings: Path, die_at: int | None, group: str, began: Signal | None = N
         for name in ("claim", "reset", "apply"):
             doom.around(type(stream.store), name)
         doom.around(consumer_module, "bury")
-        stream = with_group(stream, group)
         if began is not None:
             began.set()
-        consume(stream, lambda: to_end and is_caught_up(stream), lambda progressed: None)
+        consume(with_group(stream, group), lambda: to_end and is_caught_up(stream), lambda _: None)
 
 
 def with_group(stream: Stream, group: str) -> Stream:
@@ -163,7 +161,6 @@ class Outcome:
     wrong_sums: int
     dead: int
     archived: int
-    unequal: int = 0
 
 
 def outcome(stream: Stream, appended: Appended) -> Outcome:
@@ -188,7 +185,3 @@ def archived(stream: Stream) -> int:
 
 def expected(appended: Appended) -> Outcome:
     return Outcome(0, 0, 0, appended.dead, appended.records - appended.dead)
-
-
-def append(stream: Stream, records: Sequence[tuple[str, bytes]]) -> None:
-    stream.log.append(records)

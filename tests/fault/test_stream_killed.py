@@ -69,7 +69,7 @@ def start(
 def test_killed_at_any_deed_and_at_any_moment(
     context: ForkServerContext, store: tuple[str, str], tmp_path: Path
 ) -> None:
-    """Half of the kills are right before or after a deed, and half come from outside at a moment that nothing announces."""
+    """Half of the kills are right before or after a deed, and half come at a moment that nothing announces."""
     kind, url = store
     settings, luck = write_project(tmp_path, store=url), random.Random(f"killed {kind}")
     appended, killed = Appended(random.Random(1)), 0
@@ -92,7 +92,7 @@ def test_killed_at_any_deed_and_at_any_moment(
 def test_whoever_was_stopped_and_overtaken_writes_nothing(
     context: ForkServerContext, store: tuple[str, str], tmp_path: Path
 ) -> None:
-    """Two groups that do not know of each other fold into one store: each is a zombie whenever the other has claimed."""
+    """Two groups that do not know of each other fold into one store: whoever did not claim last is a zombie."""
     kind, url = store
     settings, luck = write_project(tmp_path, store=url), random.Random(f"zombie {kind}")
     appended = Appended(random.Random(2))
