@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -16,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tenure.core.errors import ConfigError, did_you_mean
-from tenure.source.log import partition_of
+from tenure.source.log import partition_rule
 from tenure.store.online_postgres import PostgresStore
 from tenure.store.online_redis import RedisStore
 from tenure.store.online_sqlite import SqliteStore
@@ -90,7 +89,7 @@ def open_online(
             known=SCHEMES,
         )
     address, timeout = _timeout(url)
-    place = partial(partition_of, partitions=partitions, how=partitioner)
+    place = partition_rule(partitions, partitioner)
     if scheme == "sqlite":
         return SqliteStore(_path(address, root), partitions, place, timeout)
     if scheme.startswith("postgresql"):
