@@ -71,17 +71,15 @@ class Appended:
         return found
 
 
-def write_project(root: Path, *, log: str = "", store: str = "", database: str = "", more: str = "") -> Path:
+def write_project(root: Path, *, log: str = "", store: str = "", partitions: int = 2) -> Path:
     """A project with small commits, whose archive never waits."""
     (root / "pay.csv").write_text("customer_id,time,id,amount\nnobody,2020-01-01T00:00:00,none,0\n")
-    stream = "batch = 400\npartitions = 2\narchive_every = '1s'\n" + (f"log = '{log}'\n" if log else "") + more
+    stream = f"batch = 400\npartitions = {partitions}\n" + (f"log = '{log}'\n" if log else "")
     online = f"[store]\nonline = '{store}'\n" if store else ""
-    own = f"database = '{database}'\n" if database else ""
     (root / "tenure.toml").write_text(
         f"""
         [project]
         name = "payments"
-        {own}
         [events.pay]
         path = "pay.csv"
         id = "id"

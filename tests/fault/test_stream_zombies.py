@@ -1,0 +1,81 @@
+"""Members of a Kafka group are stopped until the broker gives their partitions away, and go on as if nothing were.
+
+Each of them wakes up as a zombie: it holds records that it has read, and believes that the partition is its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+
+from tenure.app.stream import is_caught_up
+from tenure.store.stream import Stream
+from tests.fault import stream_member
+from tests.fault.stream_member import TIMES, Appended, expected, opened, outcome, run, write_project
+from tests.kafka_broker import started_broker
+
+pytestmark = [
+    pytest.mark.skipif(
+        "forkserver" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork a prepared process"
+    ),
+    pytest.mark.timeout(240 * TIMES),
+]
+MEMBERS = 6
+ROUNDS = 2 * TIMES  # with five zombies each
+SESSION_SECONDS = 6.0
+
+
+def send(members: list[ForkServerProcess], how: signal.Signals) -> None:
+    for member in members:
+        assert member.pid is not None
+        os.kill(member.pid, how)
+
+
+def epochs(stream: Stream) -> dict[int, int]:
+    return {partition: mark.epoch for partition, mark in stream.store.marks().items()}
+
+
+def test_members_that_were_given_up_write_nothing(tmp_path: Path) -> None:
+    """All but one are stopped past the session's end, the one folds on, and all wake up in the midst of more."""
+    context, appended = multiprocessing.get_context("forkserver"), Appended(random.Random(10))
+    context.set_forkserver_preload(["__main__", stream_member.__name__])
+    luck, overtaken = random.Random("zombies"), 0
+    with started_broker() as broker:
+        settings = write_project(tmp_path, log=broker.url(), partitions=MEMBERS)
+        with opened(settings) as (stream, _):
+            members = [
+                context.Process(target=run, args=(settings, None, "tenure"), daemon=True) for _ in range(MEMBERS)
+            ]
+            for member in members:
+                member.start()
+            try:
+                for _ in range(ROUNDS):
+                    stream.log.append(appended.draw(2_000))
+                    time.sleep(luck.uniform(0.0, 4.0))
+                    stopped = luck.sample(members, MEMBERS - 1)
+                    send(stopped, signal.SIGSTOP)
+                    before = epochs(stream)
+                    stream.log.append(appended.draw(2_000))
+                    time.sleep(SESSION_SECONDS + luck.uniform(1.0, 5.0))
+                    overtaken += sum(epochs(stream)[one] != epoch for one, epoch in before.items())
+                    send(stopped, signal.SIGCONT)
+                    stream.log.append(appended.draw(1_000))
+                deadline = time.monotonic() + 90.0 * TIMES
+                while not is_caught_up(stream) and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                while outcome(stream, appended) != expected(appended) and time.monotonic() < deadline:
+                    time.sleep(0.2)  # the archive comes after the states
+                assert outcome(stream, appended) == expected(appended)
+                assert all(member.is_alive() for member in members)
+                assert overtaken >= ROUNDS
+            finally:
+                for member in members:
+                    member.kill()
+                    member.join()
