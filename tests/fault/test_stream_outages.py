@@ -16,13 +16,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tenure.app.place import Place
 from tenure.app.stream import consume, is_caught_up, open_stream
 from tenure.core import files
 from tenure.core.errors import StateError, TenureError
-from tenure.store import archive as archive_module
 from tenure.store.dead import counts
 from tenure.store.stream import Stream
 from tests.fault.stream_member import (
@@ -156,7 +156,7 @@ def test_the_disk_of_the_archive_is_full_at_each_write(tmp_path: Path, monkeypat
 
         return failed
 
-    monkeypatch.setattr(archive_module.pq, "write_table", failing(archive_module.pq.write_table))
+    monkeypatch.setattr(pq, "write_table", failing(pq.write_table))
     monkeypatch.setattr(files, "_sync_file", failing(vars(files)["_sync_file"]))
     monkeypatch.setattr(files, "sync_folder", failing(files.sync_folder))
     with opened(settings) as (stream, _):
