@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tenure.core.errors import StateError
 from tenure.core.time import EPOCH, format_instant
-from tenure.features.recipe import DAYS, Block, Recipe, recipe_of
+from tenure.features.recipe import Block, Recipe, recipe_of
 from tenure.features.series import DAY_US, Reading
 from tenure.features.state import Integers, States, Tiles, settle
 
@@ -76,13 +76,11 @@ def finish(states: States, as_of: Integers) -> Mapping[str, Floats]:
             hint="Ask for a later instant, or for history.",
         )
     settled, layout = settle(states, as_of), states.layout
-    found = _windowed(recipe_of(layout), settled, as_of)
-    lives: dict[int, _Life] = {}
-    for name, reading in layout.readings.items():
-        if reading.op in _LIFETIME:
-            if reading.place not in lives:
-                lives[reading.place] = _life(settled.tiles[reading.place], settled.size)
-            found[name] = _LIFETIME[reading.op](lives[reading.place], as_of)
+    recipe = recipe_of(layout)
+    found = _windowed(recipe, settled, as_of)
+    lives = {place: _life(settled.tiles[place], settled.size) for place in recipe.lives}
+    for name, reading in recipe.lifetimes:
+        found[name] = _LIFETIME[reading.op](lives[reading.place], as_of)
     return {name: found[name] for name in layout.readings}
 
 
@@ -156,9 +154,9 @@ class _Rings:
 
     def _column(self, place: int, name: str) -> NDArray[Any]:
         tiles = self.states.tiles[place]
-        if name == DAYS:
-            return _day_ends(tiles, self.states.layout.series[place].hop)
-        return -tiles[name] if name.endswith(".max") else tiles[name]
+        if name in tiles:
+            return -tiles[name] if name.endswith(".max") else tiles[name]
+        return _day_ends(tiles, self.states.layout.series[place].hop)
 
     def deviation(self, reading: Reading, total: Floats, count: Floats) -> Floats:
         """The standard deviation of a window, from its sum and count: (customers,)."""

@@ -70,6 +70,8 @@ class Recipe:
         Features that are a term.
     trends : mapping of str to (int, int)
         Features that are a quotient of two.
+    lifetimes : tuple of (str, Reading)
+        Features that are about all history and have no windows.
     """
 
     blocks: tuple[Block, ...]
@@ -78,6 +80,12 @@ class Recipe:
     apart: tuple[tuple[Reading, int, int], ...]
     plain: Mapping[str, int]
     trends: Mapping[str, tuple[int, int]]
+    lifetimes: tuple[tuple[str, Reading], ...]
+
+    @functools.cached_property
+    def lives(self) -> frozenset[int]:
+        """The series that those without windows are about."""
+        return frozenset(reading.place for _, reading in self.lifetimes)
 
     @functools.cached_property
     def trend_terms(self) -> NDArray[np.int64]:
@@ -111,6 +119,7 @@ def recipe_of(layout: Layout) -> Recipe:
         tuple((one, *(_mean(cells, one) if one.op == "std" else (0, 0))) for one in apart),
         {name: terms[_alone(one)] for name, one in windowed.items() if one.over is None},
         {name: (terms[_alone(one)], terms[one.over]) for name, one in windowed.items() if one.over is not None},
+        tuple((name, one) for name, one in layout.readings.items() if name not in windowed),
     )
 
 

@@ -28,7 +28,6 @@ from tenure.features.state import States, Tiles, empty
 __all__ = ["VERSION", "decode", "encode"]
 
 VERSION = 1
-_ORIGIN = np.dtype([("version", "u1"), ("layout", "<u4")])  # every header begins with it
 _MOST_TILES = np.iinfo(np.uint16).max
 
 
@@ -103,7 +102,7 @@ def _damaged() -> StateError:
 
 
 def _refuse_foreign(layout: Layout, parts: Sequence[bytes]) -> None:
-    origin = np.array((VERSION, layout.tag), dtype=_ORIGIN).tobytes()
+    origin = VERSION.to_bytes(1, "little") + layout.tag.to_bytes(4, "little")  # every header begins with it
     if all(part.startswith(origin) for part in parts):
         return
     if min(map(len, parts)) < len(origin):
