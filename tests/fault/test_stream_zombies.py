@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -44,6 +45,10 @@ def owned(stream: Stream) -> dict[int, int]:
     return {partition: mark.epoch for partition, mark in stream.store.marks().items()}
 
 
+def differ(stream: Stream, before: dict[int, int]) -> bool:
+    return owned(stream) != before
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_so():
@@ -71,9 +76,9 @@ def test_members_that_were_given_up_write_nothing(tmp_path: Path) -> None:
                     time.sleep(luck.uniform(0.0, 3.0))
                     stopped = luck.sample(members, MEMBERS - 1)
                     send(stopped, signal.SIGSTOP)
-                    before = owned(stream)
+                    are_given_away = partial(differ, stream, owned(stream))
                     stream.log.append(appended.draw(2_000))
-                    wait_until(lambda held=before: owned(stream) != held)
+                    wait_until(are_given_away)
                     time.sleep(luck.uniform(0.0, 1.0))
                     send(stopped, signal.SIGCONT)
                     stream.log.append(appended.draw(1_000))

@@ -157,7 +157,7 @@ class Consumer:
         as_of = mark.note.get("as_of")
         held = _Held(mark, Seen.load(self.stream.store.seen(partition)), parse_instant(as_of) if as_of else None)
         self.stream.archive.forget(partition)
-        self._catch_up(partition, max(self.stream.archive.position(partition) or 0, int(mark.note["origin"])), position)
+        self._catch_up(partition, self._unarchived(partition, int(mark.note["origin"])), position)
         self._held[partition] = held
         return position
 
@@ -167,7 +167,16 @@ class Consumer:
             return
         for batch in self.stream.log.read(partition, first, end):
             self.stream.archive.add(partition, readable(self.stream.rules, batch)[0], batch.offsets, batch.appended)
+            if self.stream.archive.buffered(partition).rows >= _ARCHIVE_ROWS:
+                self.stream.archive.flush(partition, int(batch.offsets[-1]) + 1)
         self.stream.archive.flush(partition, end)
+
+    def _unarchived(self, partition: int, origin: int) -> int:
+        """Where to archive on: a later bootstrap may begin before `origin`, so that nothing the log has is left out."""
+        done, kept = self.stream.archive.position(partition), self.stream.log.bounds()[partition][0]
+        if done is None or done < kept <= origin:  # what is gone from the log does not count any more
+            return min(kept, origin)
+        return done
 
     def _take_over(self, seek: Callable[[int, int], None]) -> set[int]:
         """Claim what was let go after an error and is still ours, and read on from where it is."""

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from numpy.typing import NDArray
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from tenure.core.database import metadata
@@ -79,7 +80,7 @@ def origins(database: Engine, log: EventLog) -> dict[int, Origin]:
 
 
 def begin(database: Engine, log: EventLog, as_of: datetime | None = None) -> dict[int, Origin]:
-    """Write down where partitions begin, in place of what was written before.
+    """Write down where partitions begin: with an instant in place of what was written before, else where nothing was.
 
     Parameters
     ----------
@@ -101,20 +102,25 @@ def begin(database: Engine, log: EventLog, as_of: datetime | None = None) -> dic
         firsts = {partition: first for partition, (first, _) in log.bounds().items()}
     else:
         firsts = dict(log.offsets_at((as_of - HANDOVER_SPAN - EPOCH) // _MICROSECOND))
-    _write(database, log, firsts, as_of)
+    _write(database, log, firsts, as_of, replace=as_of is not None)
     return origins(database, log)
 
 
-def _write(database: Engine, log: EventLog, firsts: Mapping[int, int], as_of: datetime | None) -> None:
+def _write(
+    database: Engine, log: EventLog, firsts: Mapping[int, int], as_of: datetime | None, *, replace: bool = False
+) -> None:
     text = None if as_of is None else as_of.isoformat()
     rows = [
         {"log": log.identity, "partition": partition, "first": first, "as_of": text}
         for partition, first in firsts.items()
     ]
     same = sa.and_(_origins.c.log == log.identity, _origins.c.partition.in_(list(firsts)))
+    insert = postgresql.insert if database.dialect.name == "postgresql" else sqlite.insert
     with database.begin() as connection:
-        connection.execute(sa.delete(_origins).where(same))
-        connection.execute(sa.insert(_origins), rows)
+        if replace:
+            connection.execute(sa.delete(_origins).where(same))
+        # Several consumers may begin at once, or beside a bootstrap: whoever is first has said where.
+        connection.execute(insert(_origins).on_conflict_do_nothing(), rows)
 
 
 def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
