@@ -126,16 +126,17 @@ def verify(stream: Stream, features: FeatureSet, customers: Sequence[str]) -> Pa
     as_of = EPOCH + int(finished(layout, kept, None, stream.clock).as_of.max(initial=0)) * _MICROSECOND
     vectors = finished(layout, kept, as_of)
     begun = origins(stream.database, stream.log)
-    marks = {one.partition: one.mark for one in kept if one.mark is not None}
-    spans = {partition: Span(begun[partition].first, mark.position or 0) for partition, mark in marks.items()}
+    ends = {one.partition: one.mark.position or 0 for one in kept if one.mark is not None}
+    # Looked at once: what a consumer archives from here on is read from the log, and not from its new file as well.
+    borders = {partition: _archived(stream, partition, begun[partition].first, end) for partition, end in ends.items()}
     until = next((origin.as_of for origin in begun.values()), None)
     truth = Truth(
         stream.rules.schemas,
         stream.history() if until else None,
         until,
         stream.archive,
-        spans,
-        _tail(stream, spans),
+        {partition: Span(begun[partition].first, border) for partition, border in borders.items()},
+        _tail(stream, {partition: Span(border, ends[partition]) for partition, border in borders.items()}),
     )
     with stream.engine() as engine:
         open_truth(engine, truth, customers)
@@ -143,13 +144,18 @@ def verify(stream: Stream, features: FeatureSet, customers: Sequence[str]) -> Pa
     return Parity(as_of, len(customers), len(vectors.columns), _differences(vectors, history, features))
 
 
+def _archived(stream: Stream, partition: int, first: int, end: int) -> int:
+    """Up to where the records that count are taken from the archive."""
+    return min(max(first, stream.archive.position(partition) or 0), end)
+
+
 def _tail(stream: Stream, spans: Mapping[int, Span]) -> dict[str, pa.Table]:
+    """The records in the spans, from the log."""
     found: dict[str, list[pa.Table]] = {}
     for partition, span in spans.items():
-        first = max(span.first, stream.archive.position(partition) or 0)
-        if first >= span.end:
+        if span.first >= span.end:
             continue
-        for batch in stream.log.read(partition, first, span.end):
+        for batch in stream.log.read(partition, span.first, span.end):
             for name, rows in readable(stream.rules, batch)[0].items():
                 table = stream.archive.table(name, partition, rows, batch.offsets, batch.appended)
                 found.setdefault(name, []).append(table)
