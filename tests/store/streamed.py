@@ -265,7 +265,7 @@ class Site:
 
     def bootstrap(self, as_of: datetime) -> None:
         with self.stream() as stream, impatient(Fate()):
-            begin(stream.database, stream.log, as_of)
+            begin(stream, as_of)
             rebuild(stream)
 
     def sweep(self) -> None:

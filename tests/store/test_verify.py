@@ -19,6 +19,7 @@ from tenure.store.archive import Archive
 from tenure.store.consumer import Consumer, caught_up
 from tenure.store.folding import Rules
 from tenure.store.stream import Stream
+from tenure.store.truth import open_truth
 from tenure.store.verify import Parity, verify
 from tenure.testing.stream import small_stream
 
@@ -38,7 +39,6 @@ def test_what_is_archived_during_a_comparison_is_not_counted_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Parity] = []
-    opened = verify_module.open_truth
     with small_stream(folded=False) as small:
         stream = visits(small, tmp_path / "archive")
         consumer = Consumer(stream)
@@ -46,7 +46,7 @@ def test_what_is_archived_during_a_comparison_is_not_counted_twice(
         def flushed(engine: Any, truth: Any, customers: Sequence[str] | None = None) -> dict[str, str]:
             for partition, mark in stream.store.marks().items():
                 stream.archive.flush(partition, mark.position or 0)
-            return opened(engine, truth, customers)
+            return open_truth(engine, truth, customers)
 
         def stop() -> bool:
             if not caught_up(stream):

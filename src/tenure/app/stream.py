@@ -282,7 +282,7 @@ def bootstrap(place: Place, stream: Stream, features: FeatureSet, as_of: datetim
     Raises
     ------
     HistoryError
-        The instant lies before the data, or in the future.
+        The instant lies before the data, or in the future; or so long ago that the log has dropped what came after it.
 
     Examples
     --------
@@ -296,7 +296,7 @@ def bootstrap(place: Place, stream: Stream, features: FeatureSet, as_of: datetim
     200
     """
     require_known(place, stream.history(), as_of)
-    begin(stream.database, stream.log, as_of)
+    begin(stream, as_of)
     stated = rebuild(stream)
     publish(place, stream, features, as_of)
     return stated
@@ -319,7 +319,7 @@ def rebuild(stream: Stream) -> list[PartitionStatus]:
     [True, True, True, True]
     """
     if not origins(stream.database, stream.log):
-        begin(stream.database, stream.log)
+        begin(stream)
     for partition in stream.log.bounds():
         stream.store.reset(partition, {})
     consume_all(stream)

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -321,6 +322,19 @@ class Archive:
         """
         pieces = [piece for partition in sorted(spans) for piece in self._pieces(event_type, partition)]
         return pieces_sql(pieces, spans, self._columns[event_type], once_per_id=once_per_id)
+
+    def offset_at(self, partition: int, appended: int, default: int) -> int:
+        """The first archived offset of a partition appended at or after an instant, in microseconds UTC."""
+        instant = pa.scalar(appended, pa.int64()).cast(_INSTANT)
+        found = [default]
+        for name in self._columns:
+            for piece in self._pieces(name, partition):
+                table = pq.read_table(piece.path, columns=["offset", "appended"], partitioning=None)
+                offsets = table.filter(pc.field("appended") >= instant)["offset"]
+                if len(offsets):
+                    found.append(pc.min(offsets).as_py())
+                    break
+        return min(found)
 
     def _pieces(self, event_type: str, partition: int | None) -> Sequence[Piece]:
         folder = self.folder / event_type

@@ -28,8 +28,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from tenure.core.database import metadata
-from tenure.core.errors import StateError
-from tenure.core.time import EPOCH, parse_instant
+from tenure.core.errors import HistoryError, StateError
+from tenure.core.time import EPOCH, format_instant, parse_instant
 from tenure.source.event_schema import EventRows
 from tenure.source.log import EventLog, partition_of
 from tenure.store.folding import HANDOVER_SPAN, SEED_SPAN, Rules, fold_rows, rows_from, taken
@@ -79,31 +79,60 @@ def origins(database: Engine, log: EventLog) -> dict[int, Origin]:
         }
 
 
-def begin(database: Engine, log: EventLog, as_of: datetime | None = None) -> dict[int, Origin]:
+def begin(stream: Stream, as_of: datetime | None = None) -> dict[int, Origin]:
     """Write down where partitions begin: with an instant in place of what was written before, else where nothing was.
 
     Parameters
     ----------
-    database : Engine
-        The project's.
-    log : EventLog
+    stream : Stream
         Whose partitions.
     as_of : datetime or None
         History counts until this instant, and the log from 72 hours before it; None: the log counts from its start.
+        What the log has dropped is looked for in the archive.
+
+    Raises
+    ------
+    HistoryError
+        The log begins after `as_of`, and the archive has not kept what was before: nobody knows it any more.
 
     Examples
     --------
     >>> from tenure.testing.stream import small_stream
     >>> with small_stream(folded=False) as stream:
-    ...     begin(stream.database, stream.log)[1]
+    ...     begin(stream)[1]
     Origin(first=0, as_of=None)
     """
-    if as_of is None:
-        firsts = {partition: first for partition, (first, _) in log.bounds().items()}
-    else:
-        firsts = dict(log.offsets_at((as_of - HANDOVER_SPAN - EPOCH) // _MICROSECOND))
-    _write(database, log, firsts, as_of, replace=as_of is not None)
-    return origins(database, log)
+    since = 0 if as_of is None else (as_of - HANDOVER_SPAN - EPOCH) // _MICROSECOND
+    bounds = stream.log.bounds()
+    firsts = {partition: first for partition, (first, _) in bounds.items()}
+    if as_of is not None:
+        firsts = dict(stream.log.offsets_at(since))
+    for partition, (kept, end) in bounds.items():
+        if 0 < kept == firsts[partition]:  # what is older was dropped, and some of it may count
+            firsts[partition] = _archived_from(stream, partition, since, kept)
+            if as_of is not None and kept == firsts[partition] < end:
+                _refuse_gap(stream, partition, kept, as_of)
+    _write(stream.database, stream.log, firsts, as_of, replace=as_of is not None)
+    return origins(stream.database, stream.log)
+
+
+def _archived_from(stream: Stream, partition: int, since: int, kept: int) -> int:
+    """The first record from an instant on, of those that the archive has and the log no longer."""
+    if (stream.archive.position(partition) or 0) < kept:
+        return kept
+    return min(kept, stream.archive.offset_at(partition, since, default=kept))
+
+
+def _refuse_gap(stream: Stream, partition: int, kept: int, as_of: datetime) -> None:
+    oldest = next(stream.log.read(partition, kept, kept + 1), None)
+    if oldest is not None and oldest.appended[0] > (as_of - EPOCH) // _MICROSECOND:
+        begins = EPOCH + int(oldest.appended[0]) * _MICROSECOND
+        raise HistoryError(
+            f"Partition {partition} of {stream.log.name} begins at {format_instant(begins)}: what was appended between "
+            f"{format_instant(as_of)} and then is gone.",
+            hint="Bootstrap from a history that reaches at least until then, with a later --as-of.",
+            partition=partition,
+        )
 
 
 def _write(
@@ -162,7 +191,7 @@ def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
 
 def _known(stream: Stream) -> dict[int, Origin]:
     """Where every partition begins; one that the log got since begins where it begins in the log."""
-    known = origins(stream.database, stream.log) or begin(stream.database, stream.log)
+    known = origins(stream.database, stream.log) or begin(stream)
     added = stream.log.bounds().keys() - known.keys()
     if added:
         as_of = next(iter(known.values())).as_of
