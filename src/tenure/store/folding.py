@@ -121,7 +121,7 @@ def count(rules: Rules, batch: Batch, seen: Seen, as_of: datetime | None) -> Cou
             unseen = seen.fresh(ids)
             duplicates += int((new & ~unseen).sum())
             new &= unseen
-            hashes.append(ids[new])
+            hashes.append(ids[unseen])  # of what history brought, too: it may come again
         fresh[name] = taken(rows, new)
     late = sum(int((batch.appended[rows.row] - rows.time > 300_000_000).sum()) for rows in fresh.values())
     return Counted(raw, fresh, faults, np.concatenate(hashes), duplicates, known, late)
