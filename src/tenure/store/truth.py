@@ -81,7 +81,7 @@ def open_truth(
     -------
     dict of str to str
         By event type, the quoted name of its table: `customer_id`, `time`, `recorded`, `id` where the type has ids,
-        values and categories, and `_partition`, `_appended` where a record of the log is behind the event.
+        values and categories, `_partition` where the event is the log's, and `_appended` where the log has taken it.
     """
     if customers is not None:
         engine.register("truth_customers", pa.table({"customer_id": pa.array(customers, pa.string())}))
@@ -102,9 +102,11 @@ def _once_sql(engine: duckdb.DuckDBPyConnection, truth: Truth, schema: EventSche
         parts.append(_history_sql(truth.history, truth.as_of, schema))
     whole_sql = " UNION ALL ".join(parts)
     if not schema.needs_id:
-        return f"SELECT *, 1 AS _turn FROM ({whole_sql})"
-    turn_sql = "row_number() OVER (PARTITION BY id ORDER BY _partition NULLS FIRST, _offset)"
-    return f"SELECT * FROM (SELECT *, {turn_sql} AS _turn FROM ({whole_sql})) WHERE _turn = 1 OR id IS NULL"
+        return f"SELECT * EXCLUDE (_known), 1 AS _turn FROM ({whole_sql}) WHERE NOT _known"
+    turn_sql = "row_number() OVER (PARTITION BY id ORDER BY _partition NULLS FIRST, _offset) AS _turn"
+    # Whichever of the same id counts: it is remembered from when the log first took one of them.
+    told_sql = f"SELECT * REPLACE (min(_appended) OVER (PARTITION BY id) AS _appended), {turn_sql} FROM ({whole_sql})"
+    return f"SELECT * EXCLUDE (_known) FROM ({told_sql}) WHERE (_turn = 1 AND NOT _known) OR id IS NULL"
 
 
 def _columns_sql(schema: EventSchema, *, recorded: bool = True) -> str:
@@ -127,13 +129,13 @@ def _history_sql(history: History, as_of: datetime, schema: EventSchema) -> str:
         known_sql += f" AND (recorded IS NULL OR recorded <= {at_sql})"
     return (
         f"SELECT {_columns_sql(schema, recorded=table.has_recorded)}, CAST(NULL AS INTEGER) AS _partition, "
-        f"CAST(NULL AS BIGINT) AS _offset, CAST(NULL AS TIMESTAMP) AS _appended "
+        f"CAST(NULL AS BIGINT) AS _offset, CAST(NULL AS TIMESTAMP) AS _appended, false AS _known "
         f"FROM {read_parquet_sql(table.paths)} WHERE {known_sql}"
     )
 
 
 def _log_sql(engine: duckdb.DuckDBPyConnection, truth: Truth, schema: EventSchema) -> str:
-    """Records of the log in the spans, each place once, without those that history speaks of."""
+    """Records of the log in the spans, each place once, and of which of them history speaks."""
     spans = {partition: (span.first, span.end) for partition, span in truth.spans.items()}
     log_sql = truth.archive.archived_sql(schema.name, spans)
     if schema.name in truth.tail:
@@ -142,9 +144,8 @@ def _log_sql(engine: duckdb.DuckDBPyConnection, truth: Truth, schema: EventSchem
         log_sql += f" UNION ALL BY NAME SELECT * FROM {quote_identifier(name)}"
     place_sql = 'partition AS _partition, "offset" AS _offset, appended AS _appended'
     query_sql = f"SELECT {_columns_sql(schema)}, {place_sql} FROM ({log_sql})"
-    if truth.as_of is None:
-        return query_sql
-    return f"SELECT * FROM ({query_sql}) WHERE NOT coalesce({_in_history_sql(truth.as_of, schema)}, false)"
+    known_sql = "false" if truth.as_of is None else f"coalesce({_in_history_sql(truth.as_of, schema)}, false)"
+    return f"SELECT *, {known_sql} AS _known FROM ({query_sql})"
 
 
 def _in_history_sql(as_of: datetime, schema: EventSchema) -> str:
