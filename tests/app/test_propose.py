@@ -145,6 +145,52 @@ def test_a_table_proposes_its_label(engine: duckdb.DuckDBPyConnection, tmp_path:
     assert (table.id, table.label, table.positive, table.ignore) == ("id", "Churned", "Yes", ("same",))
 
 
+def test_a_running_number_is_an_id_and_never_a_feature(engine: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    number = list(range(1, 41))
+    columns: dict[str, Sequence[object]] = {
+        "first": number,
+        "row": number[::-1],
+        "age": [20 + n % 30 for n in number],
+        "churn": ["yes", "no"] * 20,
+        "last": number,
+    }
+    proposal = propose_table(engine, str(write_csv(tmp_path / "t.csv", columns)), tmp_path, "t")
+    table = settings_of(proposal).table
+    assert table is not None
+    assert (table.id, table.ignore) == ("first", ("row", "last"))
+    assert any("a running number, another one in every row, so it is the id" in one for one in proposal.findings)
+
+
+def test_a_measure_with_another_value_in_every_row_stays_a_feature(
+    engine: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    columns: dict[str, Sequence[object]] = {
+        "fraction": [n + 0.5 * (n % 2) for n in range(40)],
+        "gaps": [3 * n for n in range(40)],
+        "churn": ["yes", "no"] * 20,
+    }
+    proposal = propose_table(engine, str(write_csv(tmp_path / "t.csv", columns)), tmp_path, "t")
+    table = settings_of(proposal).table
+    assert table is not None
+    assert (table.id, table.ignore) == (None, ())
+    assert any("called by the number of their row" in one for one in proposal.findings)
+
+
+def test_running_numbers_of_a_log_and_its_customers_are_no_features(
+    engine: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    ids, times = weekly(20, 30)
+    amounts = [n % 7 for n in range(len(ids))]
+    log = {"row": range(len(ids)), "customer_id": ids, "time": times, "amount": amounts}
+    path = write_csv(tmp_path / "log.csv", {key: list(column) for key, column in log.items()})
+    people = {"customer_id": sorted(set(map(str, ids))), "row": range(20), "age": [30 + n % 9 for n in range(20)]}
+    customers = write_csv(tmp_path / "people.csv", {key: list(column) for key, column in people.items()})
+    found = settings_of(propose_events(engine, [str(path)], str(customers), tmp_path, "shop"))
+    assert found.events["log"].values == ("amount",)
+    assert found.customers is not None
+    assert found.customers.attributes == ("age",)
+
+
 def test_a_label_with_three_values_is_refused(engine: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", {"age": [1, 2, 3], "churn": ["yes", "no", "maybe"]})
     with pytest.raises(InputError, match=r"'maybe', 'no', 'yes'.*needs two"):
@@ -169,3 +215,4 @@ def test_real_tables_are_understood(
     table = settings_of(propose_table(engine, str(SHARED / f"{name}.csv"), tmp_path, name)).table
     assert table is not None
     assert (table.label, table.positive) == (label, positive)
+    assert table.id == ("rownames" if name == "telco" else None)

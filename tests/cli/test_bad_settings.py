@@ -86,6 +86,28 @@ def test_an_environment_variable_with_a_typo(config: Path, monkeypatch: pytest.M
 def test_an_unknown_family(config: Path) -> None:
     says = ["'xgbost'", "Did you mean 'xgboost'?"]
     refused("train", "-c", config, "--family", "xgbost", says=says)
+    refused("check", "-c", config, "--set", "model.family=xgbost", says=says)
+
+
+def test_a_value_column_is_checked_before_training(config: Path) -> None:
+    refused("check", "-c", config, "--set", "value.clv=wurth", says=["[value] clv", "'wurth'"])
+
+
+def test_a_folder_in_place_of_the_settings(config: Path) -> None:
+    refused("check", "-c", config.parent, says=[f"{config.parent} is a folder", str(config)])
+
+
+def test_a_number_that_is_none(config: Path) -> None:
+    refused("train", "-c", config, "--tune", "many", says=["--tune", "'many'", "integer"])
+
+
+def test_features_are_written_to_a_parquet_file(tmp_path: Path) -> None:
+    config = write_project(tmp_path, VISITS, log_csv=visits())
+    refused("features", "-c", config, "--out", tmp_path, says=[f"{tmp_path} is a folder", "features.parquet"])
+    refused("features", "-c", config, "--out", "/", says=["/ is a folder"])
+    out = tmp_path / "rows.csv"
+    refused("features", "-c", config, "--out", out, says=["Parquet", "rows.csv", str(tmp_path / "rows.parquet")])
+    assert not out.exists()
 
 
 def test_an_unknown_time_zone(config: Path) -> None:

@@ -69,6 +69,13 @@ def test_a_table_that_is_only_scored_needs_no_label(tmp_path: Path) -> None:
     refused("train", "-c", config, says=["churn"])
 
 
+def test_a_table_is_not_scored_in_the_future(tmp_path: Path) -> None:
+    config = write_project(tmp_path, TABLE, table_parquet=customers())
+    done("train", "-c", config)
+    refused("score", "-c", config, "--as-of", "2999-01-01", says=["2999-01-01 lies in the future", "--as-of"])
+    refused("explain", "k1", "-c", config, "--as-of", "2999-01-01", says=["2999-01-01 lies in the future"])
+
+
 def test_an_id_that_stands_in_every_row(tmp_path: Path) -> None:
     config = write_project(tmp_path, TABLE, table_parquet=customers(id=["same"] * 400))
     refused("train", "-c", config, says=["400 of 400 rows", "duplicate id", '"same"'])

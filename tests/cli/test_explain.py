@@ -17,7 +17,7 @@ from tenure.cli.explain import _bar
 from tenure.core.errors import InputError, NotFoundError
 from tenure.score.run import ScoreSummary
 from tenure.testing.shop import write_shop
-from tests.cli.world import tenure
+from tests.cli.world import refused, tenure
 
 CUSTOMER = "c100"
 
@@ -101,6 +101,18 @@ def test_who_is_not_at_risk_has_no_explanation(project: front.Project) -> None:
     assert ran.code == 2
     assert ran.document["error"]["code"] == "not_found"
     assert "'c1000' is not among the 103 at risk at 2025-10-27T09:00:01Z. Did you mean 'c100'?" in ran.err
+
+
+def test_where_no_id_is_near_three_show_what_they_look_like(project: front.Project) -> None:
+    ran = tenure("explain", "7", "--config", config(project), "--json")
+    assert ran.code == 2
+    said = ran.document["error"]["message"]
+    assert said.startswith("Customer '7' is not among the 103 at risk at 2025-10-27T09:00:01Z. Ids look like this: 'c0")
+    assert said.count("'c") == 3
+
+
+def test_an_id_that_begins_like_an_option_is_told_where_to_stand() -> None:
+    refused("explain", "-5", says=["-5", "`tenure explain -- -5`"])
 
 
 def test_shap_gets_the_raw_margin_taken_apart(project: front.Project) -> None:

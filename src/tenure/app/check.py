@@ -11,15 +11,20 @@ from datetime import datetime
 import numpy as np
 
 from tenure.app.frames import Prepared, prepare
+from tenure.app.money import require_values
 from tenure.app.place import Place
 from tenure.core.progress import Progress, silent
+from tenure.core.settings import ModelSettings
 from tenure.features.audit import AuditReport
+from tenure.model.families import wanted_families
+from tenure.model.imbalance import find_rebalance
 from tenure.model.protocol import Flags
 from tenure.model.split import Split
+from tenure.model.tune import require_tunable
 from tenure.report.inputs import Block, LabelHealth
 from tenure.source.history import ContractReport
 
-__all__ = ["CheckResult", "check", "label_health"]
+__all__ = ["CheckResult", "check", "label_health", "require_trainable"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def check(place: Place, progress: Progress = silent) -> CheckResult:
     Raises
     ------
     InputError
-        The sources break their contract, or the history does not allow a training.
+        The sources break their contract, or the history or the settings do not allow a training.
 
     Examples
     --------
@@ -77,11 +82,29 @@ def check(place: Place, progress: Progress = silent) -> CheckResult:
     >>> found.churn, [(health.rows, health.churners) for health in found.labels if health.block == "test"]
     ('no order in 28 days', [(108, 12)])
     """
+    require_trainable(place.settings.model)
     with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
+    require_values(found.frame.features, place.settings.value)
     return CheckResult(
         found.contract, found.churn, found.split, label_health(found), found.features.names, found.audit, found.notes
     )
+
+
+def require_trainable(settings: ModelSettings) -> None:
+    """Refuse before the long work what cannot be trained.
+
+    Raises
+    ------
+    ConfigError
+        A family is not known, cannot be searched for parameters, or lacks what it needs.
+    MissingExtraError
+        A package is not installed.
+    """
+    wanted_families(settings)
+    find_rebalance(settings)
+    if settings.tune:
+        require_tunable(settings)
 
 
 def label_health(found: Prepared) -> tuple[LabelHealth, ...]:

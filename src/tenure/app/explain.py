@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tenure.app.place import Place
 from tenure.app.scoring import load, rows_of
-from tenure.core.errors import InputError, NotFoundError, did_you_mean
+from tenure.core.errors import InputError, NotFoundError, nearest
 from tenure.core.progress import Progress, silent
 from tenure.core.settings import TableSettings
 from tenure.core.time import format_instant
@@ -33,6 +33,7 @@ __all__ = ["Explanation", "explain_customer", "shap_of"]
 MOST_SHOWN = 1_000
 _ID = "customer_id"
 _MOST_NEAR = 20_000  # ids to look for a similar one in
+_EXAMPLES = 3  # ids to show where none is similar
 
 
 @dataclass(frozen=True)
@@ -183,13 +184,13 @@ def _find(
 
 
 def _unknown(place: Place, rows: Snapshot, customer_id: str, cutoff: datetime) -> NotFoundError:
-    near = ""
-    if rows.rows <= _MOST_NEAR:
-        ids = [one for table in rows.read(0, rows.rows, [_ID], rows.rows) for one in table.column(_ID).to_pylist()]
-        near = f" {did_you_mean(customer_id, ids)}"
+    looked_at = rows.rows if rows.rows <= _MOST_NEAR else _EXAMPLES
+    ids = [one for table in rows.read(0, looked_at, [_ID], looked_at) for one in table.column(_ID).to_pylist()]
+    near = nearest(customer_id, ids) if len(ids) == rows.rows else None
     among, hint = _who(place.settings.table, rows.rows, format_instant(cutoff))
+    like = f"Did you mean {near!r}?" if near else f"Ids look like this: {', '.join(map(repr, ids[:_EXAMPLES]))}."
     return NotFoundError(
-        f"Customer {customer_id!r} is not among the {among}.{near}", hint=hint, customer_id=customer_id
+        f"Customer {customer_id!r} is not among the {among}. {like}", hint=hint, customer_id=customer_id
     )
 
 

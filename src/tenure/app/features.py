@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tenure.app.history import churn_of, declared_features, default_as_of, open_history
 from tenure.app.place import Place
-from tenure.core.errors import HistoryError
+from tenure.core.errors import HistoryError, InputError
 from tenure.core.files import atomic_path
 from tenure.core.progress import Progress, silent
 from tenure.core.time import format_instant
@@ -20,7 +20,11 @@ from tenure.features.snapshot import require_matured, snapshot, write_snapshot
 from tenure.source.fields import TOLERANCE
 from tenure.source.history import History
 
-__all__ = ["Written", "require_customers", "require_known", "write_features"]
+__all__ = ["Written", "require_come", "require_customers", "require_known", "write_features"]
+
+_OTHER_FORMATS = frozenset(
+    {".arrow", ".csv", ".feather", ".gz", ".json", ".jsonl", ".tsv", ".txt", ".xls", ".xlsx", ".zip"}
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def write_features(
     ------
     HistoryError
         The labels have not matured, the cutoff lies before the data or in the future, or nobody is at risk at it.
+    InputError
+        `out` is a folder, or named as a file of another format.
 
     Examples
     --------
@@ -67,6 +73,7 @@ def write_features(
     (103, 'order_count_14d')
     """
     churn = churn_of(place)
+    _require_parquet(out)
     with place.alone(progress), place.engine() as engine:
         opened = open_history(place, engine, progress)
         cutoff = as_of or default_as_of(opened.history)
@@ -81,6 +88,18 @@ def write_features(
             require_customers(rows, opened.history, cutoff)
         progress("features", 1.0)
     return Written(out, cutoff, rows, features.names, labels)
+
+
+def _require_parquet(out: Path) -> None:
+    if out.is_dir():
+        example = out / "features.parquet"
+        raise InputError(f"{out} is a folder.", hint=f"Name a file, for example {example}.", path=str(out))
+    if out.suffix.lower() in _OTHER_FORMATS:
+        raise InputError(
+            f"Features are written as Parquet, which a file called {out.name} would not be taken for.",
+            hint=f"Name it {out.with_suffix('.parquet')}.",
+            path=str(out),
+        )
 
 
 def require_known(place: Place, history: History, cutoff: datetime) -> None:
@@ -98,11 +117,22 @@ def require_known(place: Place, history: History, cutoff: datetime) -> None:
             hint="Choose a later --as-of.",
             as_of=cutoff,
         )
+    require_come(place, cutoff)
+
+
+def require_come(place: Place, cutoff: datetime) -> None:
+    """Refuse a cutoff in the future.
+
+    Raises
+    ------
+    HistoryError
+        Not everything is known yet.
+    """
     now = place.now().replace(microsecond=0)
     if cutoff > now + TOLERANCE + timedelta(seconds=1):  # the end of the log may lie as far ahead as an event may
         raise HistoryError(
             f"The cutoff {format_instant(cutoff)} lies in the future: it is {format_instant(now)}.",
-            hint="Choose an earlier --as-of, or leave it out: then it is the end of the log.",
+            hint="Choose an earlier --as-of, or leave it out for the latest that is known.",
             as_of=cutoff,
         )
 

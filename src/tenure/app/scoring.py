@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tenure.app.features import require_customers, require_known
+from tenure.app.features import require_come, require_customers, require_known
 from tenure.app.history import churn_of, default_as_of, open_history
 from tenure.app.place import Place
 from tenure.core.errors import ConfigError, HistoryError, NotFoundError
@@ -190,6 +190,8 @@ def _table_rows(place: Place, as_of: datetime | None, progress: Progress) -> tup
     """A plain table, ordered by customer; where rows have times, each customer's latest row up to the cutoff."""
     given = (place.settings, place.root, place.workspace, place.clock, place.tables, progress)
     table = ingest_table(*given, labelled=False).table
+    if as_of is not None:
+        require_come(place, as_of)
     cutoff = as_of or table.last or floor_time(place.now(), timedelta(days=1))
     key = f"{table.fingerprint[:24]}-{format_instant(cutoff).replace(':', '')}"
     path = _only(place.workspace / "scoring", f"{key}.parquet")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tenure.app.check import label_health
+from tenure.app.check import label_health, require_trainable
 from tenure.app.compare import latest_comparison
 from tenure.app.evidence import judge_kinds, search_rows
 from tenure.app.frames import Prepared, prepare
@@ -27,8 +27,7 @@ from tenure.model.artifact import Draft, write_version
 from tenure.model.catalogue import Version
 from tenure.model.contest import hold_contest
 from tenure.model.evaluate import Estimate, Judgement
-from tenure.model.families import find_family, wanted_families
-from tenure.model.imbalance import find_rebalance
+from tenure.model.families import find_family
 from tenure.model.importance import Importance, importances
 from tenure.model.manifest import Cutoffs
 from tenure.model.parts import Parts
@@ -38,7 +37,7 @@ from tenure.model.segment import Segment
 from tenure.model.stages import judge_stages
 from tenure.model.standby import Standby
 from tenure.model.train import Trained, train
-from tenure.model.tune import Tuning, require_tunable, tune
+from tenure.model.tune import Tuning, tune
 from tenure.model.usual import Usual
 from tenure.report.inputs import Campaign, Histogram, Money, ReportInput
 from tenure.report.page import render
@@ -130,10 +129,7 @@ def train_version(place: Place, progress: Progress = silent) -> TrainResult:
     >>> result.version, result.alias, [judgement.name for judgement in result.scorecard][:3]
     ('v1', 'champion', ['logistic', 'recency', 'frequency'])
     """
-    wanted_families(place.settings.model)  # what cannot be trained is said before the long work
-    find_rebalance(place.settings.model)
-    if place.settings.model.tune:
-        require_tunable(place.settings.model)
+    require_trainable(place.settings.model)
     with place.alone(progress), place.engine() as engine:
         found = prepare(place, engine, progress)
     require_clean(found.audit)

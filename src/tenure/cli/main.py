@@ -110,7 +110,17 @@ def _not_understood(error: TyperException) -> ConfigError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "tenure"
     message = "" if type(error).__name__ == "NoArgsIsHelpError" else error.format_message()
-    return ConfigError(message, hint=f"See `{command} --help`.")
+    hint = f"See `{command} --help`."
+    option = getattr(error, "option_name", "")
+    if option.startswith("-") and not option.startswith("--"):
+        hint += f" What begins with - and is no option stands after --: `{command} -- {option}`."
+    return ConfigError(f"{message}{_given(error)}", hint=hint)
+
+
+def _given(error: TyperException) -> str:
+    """The value that was refused, which the parser's own message leaves out."""
+    details = getattr(error.__cause__, "errors", None)
+    return "".join(f" (given: {detail['input']!r})" for detail in details()[:1]) if details else ""
 
 
 def _unusable(error: OSError) -> StateError:

@@ -257,7 +257,11 @@ def _origin(location: KeyPath, source: str, laid_over: Mapping[KeyPath, str]) ->
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
+    except IsADirectoryError:
+        raise NotFoundError(
+            f"{path} is a folder.", hint=f"Name the file in it, for example {path / 'tenure.toml'}.", path=str(path)
+        ) from None
+    except FileNotFoundError:
         raise NotFoundError(
             f"There is no file {path}.",
             hint="Write one with `tenure init --events FILE`, or name yours with --config.",

@@ -24,6 +24,7 @@ __all__ = [
     "TenureError",
     "UnreachableError",
     "did_you_mean",
+    "nearest",
 ]
 
 
@@ -133,6 +134,17 @@ class UnreachableError(StateError):
     code = "unreachable"
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a written one most likely stands for, or None where none is near.
+
+    Examples
+    --------
+    >>> nearest("horizn", ["gap", "horizon"]), nearest("zzz", ["gap", "horizon"])
+    ('horizon', None)
+    """
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
 def did_you_mean(word: str, known: Iterable[str], limit: int = 12) -> str:
     """Name the nearest known word, or list what is known.
 
@@ -158,8 +170,8 @@ def did_you_mean(word: str, known: Iterable[str], limit: int = 12) -> str:
     'Known: gap, horizon.'
     """
     names = sorted(set(known))
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean {near[0]!r}?"
+    near = nearest(word, names)
+    if near is not None:
+        return f"Did you mean {near!r}?"
     shown = ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
     return f"Known: {shown}." if names else "Nothing is known here."

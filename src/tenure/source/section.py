@@ -13,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 
 import duckdb
 
-from tenure.core.errors import ConfigError, InputError, NotFoundError, did_you_mean
+from tenure.core.errors import ConfigError, InputError, NotFoundError, nearest
 from tenure.source.contract import Checked
 from tenure.source.fields import Field
 from tenure.source.protocol import Relation, Source
@@ -91,9 +91,10 @@ def require_columns(section: str, source: Source, wanted: Iterable[tuple[str, st
                 path=source.lacking[column],
             )
         if column not in source.columns:
+            near = nearest(column, source.columns)
             raise NotFoundError(
-                f"{section}.{key} = {column!r}, but {source.origin} has no such column. "
-                f"{did_you_mean(column, source.columns)}",
+                f"{section}.{key} = {column!r}, but {source.origin} has no such column."
+                + (f" Did you mean {near!r}?" if near else ""),
                 hint=f"Its columns are: {_listed(source.columns)}.",
                 column=column,
                 available=list(source.columns),

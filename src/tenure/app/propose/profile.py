@@ -46,6 +46,8 @@ class Column:
         Smallest and largest number.
     first, last : datetime or None
         Smallest and largest instant, UTC.
+    whole : bool
+        Every value is a whole number.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Column:
     highest: float | None
     first: datetime | None
     last: datetime | None
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,12 @@ class Profile:
     looked_at: int
     columns: Mapping[str, Column]
     table: str
+
+    def counts_rows(self, column: Column) -> bool:
+        """Whether a column is a running number: whole, another one in every row, without more gaps than the sample."""
+        if not column.whole or column.lowest is None or column.highest is None:
+            return False
+        return column.distinct == self.looked_at and column.highest - column.lowest < self.rows
 
 
 def profile(engine: duckdb.DuckDBPyConnection, source: Source, zone: tzinfo = UTC, table: str = "looked at") -> Profile:
@@ -140,14 +149,14 @@ def _column(
     counts = _one(
         engine,
         f"""SELECT count(*), count(DISTINCT shown), count(number), count(moment),
-                   min(number), max(number), min(moment), max(moment)
+                   min(number), max(number), min(moment), max(moment), count(*) FILTER (number = floor(number))
             FROM (SELECT {text_sql(value_sql, column_type)} AS shown,
                          CASE WHEN isfinite(CAST({number_as_sql} AS DOUBLE)) THEN {number_as_sql} END AS number,
                          CASE WHEN {clocked_sql} THEN {moment_sql(name, column_type, zone)} END AS moment
                   FROM {quote_identifier(table)})
             WHERE shown IS NOT NULL AND NOT {blank_sql("shown")}""",
     )
-    filled, distinct, numbers, times, lowest, highest, first, last = counts
+    filled, distinct, numbers, times, lowest, highest, first, last, whole = counts
     return Column(
         name=name,
         kind=kind,
@@ -159,6 +168,7 @@ def _column(
         highest=highest,
         first=_utc(first),
         last=_utc(last),
+        whole=whole == filled > 0,
     )
 
 

@@ -7,7 +7,7 @@ guess that cannot be made is an error that lists the columns and says which opti
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -104,7 +104,7 @@ def event_roles(engine: duckdb.DuckDBPyConnection, found: Profile) -> EventRoles
         id=id_column.name if id_column else None,
         lines=lines,
         type=kind.name if kind else None,
-        values=_values(rest),
+        values=_values(rest, found),
         categories=_categories(rest, found),
         where=_where(customer),
         notes=_event_notes(found, customer, time, id_column, lines=lines),
@@ -157,12 +157,13 @@ def _has_lines(engine: duckdb.DuckDBPyConnection, found: Profile, id_column: Col
     return bool(several and alike > 0.9 * several)
 
 
-def _values(columns: Iterable[Column]) -> tuple[str, ...]:
+def _values(columns: Iterable[Column], found: Profile) -> tuple[str, ...]:
     return tuple(
         column.name
         for column in columns
         if column.numeric > 0.99
         and column.distinct > 1
+        and not found.counts_rows(column)
         and not _CODE.search(column.name)
         and not _CALENDAR.match(column.name)
     )
@@ -241,7 +242,8 @@ def customer_roles(found: Profile, customer: str | None) -> CustomerRoles:
     known_at = next((c for c in timed if _KNOWN_AT.search(c.name) and repeated), None)
     since = next((c for c in timed if c is not known_at and _SINCE.search(c.name)), None)
     rest = [c for c in columns if c is not id_column and c not in timed and c.distinct > 1]
-    attributes = tuple(c.name for c in rest if c.numeric > 0.99 or c.distinct <= MOST_CATEGORIES)
+    told = [c for c in rest if not found.counts_rows(c)]
+    attributes = tuple(c.name for c in told if c.numeric > 0.99 or c.distinct <= MOST_CATEGORIES)
     notes = [f"{id_column.name}: {id_column.distinct:,} customers"]
     left_out = [
         c.name
@@ -249,7 +251,9 @@ def customer_roles(found: Profile, customer: str | None) -> CustomerRoles:
         if c.name not in {*attributes, id_column.name, *(k.name for k in (known_at, since) if k)}
     ]
     if left_out:
-        notes.append(f"left out (constant, a time, or too many different texts): {', '.join(left_out)}")
+        notes.append(
+            f"left out (constant, a time, a running number, or too many different texts): {', '.join(left_out)}"
+        )
     if known_at is None and attributes:
         notes.append("attributes have no known_at: they count as known at every cutoff, which the audit checks")
     return CustomerRoles(
@@ -279,15 +283,28 @@ def table_roles(engine: duckdb.DuckDBPyConnection, found: Profile) -> TableRoles
             hint="Correct the label, or write [table] positive by hand.",
             label=label.name,
         )
-    ids = [c for c in columns if (_CUSTOMER.match(c.name) or c.name.lower() == "id") and c.distinct == found.looked_at]
-    ignore = tuple(c.name for c in columns if c is not label and c not in ids[:1] and _useless(c, found))
+    id_column, notes = _table_id([column for column in columns if column is not label], found)
+    ignore = tuple(c.name for c in columns if c is not label and c is not id_column and _useless(c, found))
     share = values[positive] / sum(values.values())
-    notes = [f"{label.name}: {positive!r} in {share:.1%} of {found.looked_at:,} rows means churned"]
+    notes.append(f"{label.name}: {positive!r} in {share:.1%} of {found.looked_at:,} rows means churned")
     if ignore:
-        notes.append(f"no features (constant, or a different text in nearly every row): {', '.join(ignore)}")
-    return TableRoles(ids[0].name if ids else None, label.name, positive, ignore, tuple(notes))
+        why = "constant, a time, a running number, or a different text in nearly every row"
+        notes.append(f"no features ({why}): {', '.join(ignore)}")
+    return TableRoles(id_column.name if id_column else None, label.name, positive, ignore, tuple(notes))
+
+
+def _table_id(columns: Sequence[Column], found: Profile) -> tuple[Column | None, list[str]]:
+    """The column that names a row's customer: one that is called so, else a running number."""
+    unique = [column for column in columns if column.distinct == found.looked_at]
+    named = next((c for c in unique if _CUSTOMER.match(c.name) or c.name.lower() == "id"), None)
+    if named is not None:
+        return named, [f"{named.name}: another one in every row, so it is the customer's id"]
+    running = next((column for column in unique if found.counts_rows(column)), None)
+    if running is None:
+        return None, ["no column is called a customer's id, so customers are called by the number of their row, from 1"]
+    return running, [f"{running.name}: a running number, another one in every row, so it is the id and no feature"]
 
 
 def _useless(column: Column, found: Profile) -> bool:
     is_name = column.numeric < 0.99 and column.distinct > max(MOST_CATEGORIES, 0.5 * found.looked_at)
-    return column.distinct <= 1 or is_name or (column.timed > 0.95)
+    return column.distinct <= 1 or is_name or column.timed > 0.95 or found.counts_rows(column)
