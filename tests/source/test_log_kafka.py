@@ -197,6 +197,15 @@ def test_a_topic_that_exists_is_taken_as_it_is(broker: KafkaBroker, log: KafkaLo
     assert broker.log().identity != log.identity
 
 
+def test_a_topic_that_keeps_the_clocks_of_producers_is_refused(broker: KafkaBroker) -> None:
+    client = admin.AdminClient({"bootstrap.servers": broker.servers})
+    stamped = admin.NewTopic("their-clocks", 1, 1, config={"message.timestamp.type": "CreateTime"})
+    client.create_topics([stamped])["their-clocks"].result(10)
+    with pytest.raises(ConfigError, match=r"'their-clocks' at .* keeps the times of its producers' clocks") as caught:
+        broker.log(url=broker.url("their-clocks"))
+    assert "--entity-name their-clocks --add-config message.timestamp.type=LogAppendTime" in caught.value.hint
+
+
 def test_the_settings_open_it(broker: KafkaBroker, tmp_path: Path) -> None:
     log = open_log(StreamSettings(log=broker.url(), partitions=3), tmp_path)
     assert isinstance(log, KafkaLog)
@@ -555,6 +564,9 @@ class Admin:
 
     def describe_topics(self, topics: Any) -> dict[str, Future[Any]]:
         return {name: failed(KafkaError._UNSUPPORTED_FEATURE) for name in topics.topic_names}
+
+    def describe_configs(self, resources: Sequence[Any]) -> dict[Any, Future[Any]]:
+        return {resource: failed(self.refusal) for resource in resources}
 
 
 def test_a_topic_that_may_not_be_created_is_named_with_the_command_that_creates_it(

@@ -2,7 +2,9 @@
 
 Enters: an address and the number of partitions that a new topic gets. Leaves: how many partitions there are, and what
 tells this topic from any other, even from one of the same name that was deleted before. Invariant: a topic that exists
-is taken as it is; its number of partitions is the broker's word and not the settings'.
+is taken as it is, its number of partitions being the broker's word and not the settings', or refused: one whose records
+carry their producers' clocks cannot be judged by them. A producer whose clock runs a year ahead would make the ids of
+everybody forgotten and every window empty.
 """
 
 from __future__ import annotations
@@ -11,14 +13,21 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from tenure.core.errors import NotFoundError, UnreachableError
+from tenure.core.errors import ConfigError, NotFoundError, UnreachableError
 from tenure.core.extras import require
 from tenure.source.kafka_address import KafkaAddress, talking
 
 __all__ = ["Topic", "find_topic"]
 
 # The broker's own clock stamps the records, so that `appended` means the same whoever appends.
-_STAMPED = {"message.timestamp.type": "LogAppendTime"}
+_STAMP = "message.timestamp.type"
+_STAMPED = {_STAMP: "LogAppendTime"}
+_UNTOLD = {
+    "_UNSUPPORTED_FEATURE",
+    "UNSUPPORTED_VERSION",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "CLUSTER_AUTHORIZATION_FAILED",
+}
 _AGAIN_SECONDS = 0.1
 
 
@@ -55,6 +64,8 @@ def find_topic(address: KafkaAddress, partitions: int) -> Topic:
 
     Raises
     ------
+    ConfigError
+        Producers stamp its records, and not the broker.
     NotFoundError
         It is missing and may not be created.
     UnreachableError
@@ -67,6 +78,7 @@ def find_topic(address: KafkaAddress, partitions: int) -> Topic:
         if address.topic not in known:
             _create(admin, address, partitions, sorted(known))
         count, cluster = _settled(admin, address)
+        _refuse_producers_clocks(admin, address)
         return Topic(count, "/".join(filter(None, (cluster, address.topic, _topic_id(admin, address)))))
 
 
@@ -84,7 +96,7 @@ def _create(admin: Any, address: KafkaAddress, partitions: int, known: list[str]
             f"There is no topic {address.topic!r} at {address.servers}, and the broker does not let it be created "
             f"({error.args[0].str()}); there are: {', '.join(known[:12]) or 'none'}.",
             hint=f"Create it with: kafka-topics.sh --bootstrap-server {address.servers} --create --topic "
-            f"{address.topic} --partitions {partitions} --config message.timestamp.type=LogAppendTime",
+            f"{address.topic} --partitions {partitions} --config {_STAMP}=LogAppendTime",
             topic=address.topic,
             known=known,
         ) from error
@@ -107,6 +119,26 @@ def _settled(admin: Any, address: KafkaAddress) -> tuple[int, str]:
         time.sleep(_AGAIN_SECONDS)
 
 
+def _refuse_producers_clocks(admin: Any, address: KafkaAddress) -> None:
+    """Refuse a topic that says so of itself; one that the broker does not describe is taken."""
+    kafka, described = require("confluent_kafka"), require("confluent_kafka.admin")
+    resource = described.ConfigResource(described.ConfigResource.Type.TOPIC, address.topic)
+    try:
+        found = admin.describe_configs([resource])[resource].result(address.patience_seconds)
+    except kafka.KafkaException as error:
+        if error.args[0].name() in _UNTOLD:
+            return
+        raise
+    if _STAMP in found and found[_STAMP].value == "CreateTime":
+        raise ConfigError(
+            f"The topic {address.topic!r} at {address.servers} keeps the times of its producers' clocks "
+            f"({_STAMP}=CreateTime); events are judged by when the log took them.",
+            hint=f"Change it with: kafka-configs.sh --bootstrap-server {address.servers} --alter --entity-type topics "
+            f"--entity-name {address.topic} --add-config {_STAMP}=LogAppendTime",
+            topic=address.topic,
+        )
+
+
 def _topic_id(admin: Any, address: KafkaAddress) -> str:
     """The broker's own id of the topic; empty from brokers that have none."""
     kafka = require("confluent_kafka")
@@ -114,7 +146,7 @@ def _topic_id(admin: Any, address: KafkaAddress) -> str:
     try:
         described = admin.describe_topics(names)[address.topic].result(address.patience_seconds)
     except kafka.KafkaException as error:
-        if error.args[0].name() in {"_UNSUPPORTED_FEATURE", "UNSUPPORTED_VERSION", "TOPIC_AUTHORIZATION_FAILED"}:
+        if error.args[0].name() in _UNTOLD:
             return ""
         raise
     return str(described.topic_id or "")
