@@ -92,7 +92,7 @@ def states(layout: Layout, customers: int, rng: np.random.Generator) -> list[byt
 def fill(store: OnlineStore, layout: Layout, customers: int) -> None:
     rng = np.random.default_rng(0)
     marks = {partition: store.claim(partition) for partition in range(PARTITIONS)}
-    note = {"ready": True, "layout": layout.hash, "appended": NOW}
+    note = {"ready": True, "layout": layout.hash, "partitions": PARTITIONS, "appended": NOW}
     for start in range(0, customers, CHUNK):
         written = states(layout, min(CHUNK, customers - start), rng)
         updates: dict[int, dict[str, bytes]] = {partition: {} for partition in marks}

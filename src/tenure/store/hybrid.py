@@ -124,7 +124,7 @@ def read_hybrid(
     """
     now = as_of or clock()
     kept = store.read(customers)
-    ready = [one for one in kept if is_ready(one, layout)]
+    ready = [one for one in kept if is_ready(store, one, layout)]
     vectors = finished(layout, ready, as_of, lambda: now)
     online = dict(zip((one.customer_id for one in ready), _rows(vectors, features), strict=True))
     return [_hybrid(one, online.get(one.customer_id), features, now) for one in kept]

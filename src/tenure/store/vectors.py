@@ -90,7 +90,7 @@ def read_vectors(
     [2.0, 0.0]
     """
     kept = store.read(customers)
-    unready = sorted({one.partition for one in kept if not is_ready(one, layout)})
+    unready = sorted({one.partition for one in kept if not is_ready(store, one, layout)})
     if unready:
         raise StateError(
             f"The online store has no complete states of these features for partitions {', '.join(map(str, unready))}.",
@@ -100,9 +100,13 @@ def read_vectors(
     return finished(layout, kept, as_of, clock)
 
 
-def is_ready(kept: Kept, layout: Layout) -> bool:
-    """Whether the customer's partition holds complete states of these features."""
-    return kept.mark is not None and kept.mark.note.get("ready") is True and kept.mark.note["layout"] == layout.hash
+def is_ready(store: OnlineStore, kept: Kept, layout: Layout) -> bool:
+    """Whether the customer's partition holds complete states of these features.
+
+    A store that was filled when the log had another number of partitions has put some customers elsewhere.
+    """
+    note = {} if kept.mark is None else kept.mark.note
+    return note.get("ready") is True and note["layout"] == layout.hash and note.get("partitions") == store.partitions
 
 
 def finished(layout: Layout, kept: Sequence[Kept], as_of: datetime | None, clock: Clock = system_clock) -> Vectors:

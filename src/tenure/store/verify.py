@@ -121,7 +121,7 @@ def verify(stream: Stream, features: FeatureSet, customers: Sequence[str]) -> Pa
     """
     kept = stream.store.read(customers)
     layout = stream.rules.layout
-    if not all(is_ready(one, layout) for one in kept):
+    if not all(is_ready(stream.store, one, layout) for one in kept):
         raise StateError("The online store is not filled.", hint="Run `tenure stream` until it is, and verify again.")
     as_of = EPOCH + int(finished(layout, kept, None, stream.clock).as_of.max(initial=0)) * _MICROSECOND
     vectors = finished(layout, kept, as_of)
