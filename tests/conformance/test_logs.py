@@ -57,11 +57,14 @@ class Broken:
                 broken = replace(batch, keys=[None] * len(batch.keys))
             yield broken
 
+    def trim(self, partition: int, before_offset: int) -> int:
+        return self.log.trim(partition, before_offset + 1 if self.flaw == "greedy" else before_offset)
+
     def close(self) -> None:
         self.log.close()
 
 
-FLAWS = ["forgets", "strips", "scatters", "late", "silent", "backwards", "keyless", "one identity"]
+FLAWS = ["forgets", "strips", "scatters", "late", "silent", "backwards", "keyless", "one identity", "greedy"]
 
 
 @pytest.mark.parametrize("flaw", FLAWS)

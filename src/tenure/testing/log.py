@@ -254,6 +254,18 @@ def check_threads_append_together(opener: Opener) -> None:
             )
 
 
+def check_trimming_keeps_what_is_young(opener: Opener) -> None:
+    """Trimming drops at most what lies before the offset, and says where the records begin that are kept."""
+    with _fresh(opener) as log:
+        places = log.append([("ada", str(n).encode()) for n in range(20)])
+        partition = places[0][0]
+        kept = log.trim(partition, 5)
+        _require(kept <= 5, f"trimming before offset 5 dropped what lies before {kept}")
+        _require(log.bounds()[partition] == (kept, 20), f"the bounds after trimming are {log.bounds()[partition]}")
+        left = {offset for at, offset in _everything(log) if at == partition}
+        _require(left == set(range(kept, 20)), f"the offsets that are left are {sorted(left)}")
+
+
 def check_a_log_is_found_again(opener: Opener) -> None:
     """What was appended is there for whoever opens the log next, under the same identity; another log has another."""
     name = _name()
@@ -272,6 +284,7 @@ def check_a_log_is_found_again(opener: Opener) -> None:
 
 
 CHECKS: tuple[Callable[[Opener], None], ...] = (
+    check_trimming_keeps_what_is_young,
     check_records_come_back_unchanged,
     check_a_customer_has_one_partition,
     check_bounds_and_spans,
