@@ -49,9 +49,9 @@ import redis
 from numpy.typing import NDArray
 
 from tenure.app.place import Place
-from tenure.app.stream import consume, is_caught_up, open_stream
+from tenure.app.stream import consume, open_stream
 from tenure.source.log import partition_of
-from tenure.store.consumer import Progressed
+from tenure.store.consumer import Progressed, caught_up
 
 Work: TypeAlias = Callable[[], int]
 
@@ -284,12 +284,12 @@ def freshness(root: Path, online: str, events: int) -> dict[str, float]:
     project(root, root / "log.db", online)
     with open_stream(Place.load(root / "tenure.toml")) as (stream, _):
         consumer = started("tenure", root, 0)
-        while not is_caught_up(stream):
+        while not caught_up(stream):
             time.sleep(0.05)
         names = (f"c{number}" for number in range(1_000))
         asked = list({partition_of(name, stream.log.partitions): name for name in names}.values())
         appender, looks = started("append", root, events), []
-        while appender.poll() is None or not is_caught_up(stream):
+        while appender.poll() is None or not caught_up(stream):
             for _ in range(100):
                 kept = stream.store.read(asked)
                 looks.append((time.monotonic(), {one.partition: one.mark.position for one in kept if one.mark}))

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from tenure.app.place import Place
-from tenure.app.stream import consume, is_caught_up, open_stream
+from tenure.app.stream import consume, open_stream
 from tenure.features.declare import FeatureSet
 from tenure.store import consumer as consumer_module
+from tenure.store.consumer import caught_up
 from tenure.store.dead import dead_letters
 from tenure.store.stream import Stream
 from tenure.store.vectors import read_vectors
@@ -141,7 +142,7 @@ def run(settings: Path, die_at: int | None, group: str, began: Signal | None = N
         doom.around(consumer_module, "bury")
         if began is not None:
             began.set()
-        consume(with_group(stream, group), lambda: to_end and is_caught_up(stream), lambda _: None)
+        consume(with_group(stream, group), lambda: to_end and caught_up(stream), lambda _: None)
 
 
 def with_group(stream: Stream, group: str) -> Stream:

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tenure.app.place import Place
-from tenure.app.stream import consume, is_caught_up, open_stream
+from tenure.app.stream import consume, open_stream
 from tenure.core import files
 from tenure.core.errors import StateError, TenureError
+from tenure.store.consumer import caught_up
 from tenure.store.dead import counts
 from tenure.store.stream import Stream
 from tests.fault.stream_member import (
@@ -79,7 +80,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def all_counted(stream: Stream, appended: Appended) -> None:
-    wait_until(lambda: is_caught_up(stream))
+    wait_until(lambda: caught_up(stream))
     wait_until(lambda: outcome(stream, appended) == expected(appended))
 
 
@@ -119,7 +120,7 @@ def test_redis_is_killed_emptied_slow_and_away(server: RedisServer, tmp_path: Pa
             stream.log.append(appended.draw(500))
         all_counted(stream, appended)
         emptied()  # and nothing is appended any more
-        wait_until(lambda: not is_caught_up(stream) or outcome(stream, appended) == expected(appended))
+        wait_until(lambda: not caught_up(stream) or outcome(stream, appended) == expected(appended))
         all_counted(stream, appended)
 
 
@@ -180,7 +181,7 @@ def test_clocks_are_set_forward_and_back_by_a_day(tmp_path: Path) -> None:
         for hours in (0, 24, 0, -24, 0, 24, -24, 0):
             step[0] = timedelta(hours=hours)
             stream.log.append(appended.draw(300, begin - timedelta(hours=30)))
-            wait_until(lambda: is_caught_up(stream))
+            wait_until(lambda: caught_up(stream))
         step[0] = timedelta(hours=48)
         all_counted(stream, appended)
         stamps = [batch.appended for partition in (0, 1) for batch in stream.log.read(partition, 0, 10_000)]
@@ -228,7 +229,7 @@ def test_ten_thousand_poison_records_are_set_aside(tmp_path: Path) -> None:
     with opened(settings) as (stream, _):
         stream.log.append(records)
         with folding(stream):
-            wait_until(lambda: is_caught_up(stream))
+            wait_until(lambda: caught_up(stream))
         found: Outcome = outcome(stream, appended)
         assert found == expected(appended)
         reasons = counts(stream.database)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.app.stream import is_caught_up
+from tenure.store.consumer import caught_up
 from tenure.store.stream import Stream
 from tests.fault import stream_member
 from tests.fault.stream_member import TIMES, Appended, expected, opened, outcome, run, write_project
@@ -82,7 +82,7 @@ def test_members_that_were_given_up_write_nothing(tmp_path: Path) -> None:
                     time.sleep(luck.uniform(0.0, 1.0))
                     send(stopped, signal.SIGCONT)
                     stream.log.append(appended.draw(1_000))
-                wait_until(lambda: is_caught_up(stream))
+                wait_until(lambda: caught_up(stream))
                 wait_until(lambda: outcome(stream, appended) == expected(appended))
                 assert all(member.is_alive() for member in members)
             finally:

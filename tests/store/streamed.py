@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
-from tenure.app.stream import is_caught_up, rebuild
+from tenure.app.stream import rebuild
 from tenure.core.database import open_database
 from tenure.core.errors import StateError, UnreachableError
 from tenure.core.settings import RuntimeSettings, StreamSettings
@@ -33,7 +33,7 @@ from tenure.source.history import EventTable, History
 from tenure.source.log_sqlite import open_sqlite_log
 from tenure.store import consumer as consumer_module
 from tenure.store.archive import Archive
-from tenure.store.consumer import Consumer
+from tenure.store.consumer import Consumer, caught_up
 from tenure.store.folding import Rules
 from tenure.store.online import open_online
 from tenure.store.protocol import Mark, OnlineStore, Update
@@ -237,7 +237,7 @@ class Site:
 
         with self.stream(fate) as stream, impatient(fate or Fate()), suppress(*ends):
             consumer = Consumer(stream, report)
-            consumer.run(lambda: left[0] == 0 or is_caught_up(stream), poll_seconds=0.0)
+            consumer.run(lambda: left[0] == 0 or caught_up(stream), poll_seconds=0.0)
 
     def lose(self) -> None:
         """Everything in the online store is gone."""
@@ -251,10 +251,10 @@ class Site:
         lost = [False]
 
         def stop() -> bool:
-            if not lost[0] and (self.commits > commits or is_caught_up(stream)):
+            if not lost[0] and (self.commits > commits or caught_up(stream)):
                 self.lose()
                 lost[0] = True
-            return lost[0] and is_caught_up(stream)
+            return lost[0] and caught_up(stream)
 
         def report(_: object) -> None:
             self.commits += 1

@@ -6,7 +6,7 @@ those of the champion, or, before there is one, those that the settings declare:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ from tenure.source.event_schema import EventSchema
 from tenure.source.history import History
 from tenure.source.logs import open_log
 from tenure.store.archive import Archive
-from tenure.store.consumer import Consumer, Progressed, fits
+from tenure.store.consumer import COUNTS, Consumer, Progressed, caught_up, fits
 from tenure.store.folding import Rules
 from tenure.store.hybrid import pack_rows
 from tenure.store.online import open_online
@@ -43,7 +43,6 @@ __all__ = [
     "consume",
     "consume_all",
     "event_schemas",
-    "is_caught_up",
     "open_stream",
     "publish",
     "rebuild",
@@ -209,22 +208,6 @@ def consume(stream: Stream, stop: Callable[[], bool], report: Callable[[Progress
     Consumer(stream, report).run(stop)
 
 
-def is_caught_up(stream: Stream, ends: Mapping[int, int] | None = None) -> bool:
-    """Whether every partition is ready and everything before its end has been folded.
-
-    Without `ends`, the ends are those of this moment, which events that keep coming move on and on.
-    """
-    marks = stream.store.marks()
-    if ends is None:
-        ends = {partition: end for partition, (_, end) in stream.log.bounds().items()}
-    return all(
-        (mark := marks.get(partition)) is not None
-        and fits(mark, stream.rules, stream.log)
-        and (mark.position or 0) >= end
-        for partition, end in ends.items()
-    )
-
-
 def consume_all(
     stream: Stream,
     report: Callable[[Progressed], None] | None = None,
@@ -247,7 +230,7 @@ def consume_all(
             report(progressed)
 
     reached = {partition: mark.position or 0 for partition, mark in stream.store.marks().items()}
-    consume(stream, lambda: stop() or is_caught_up(stream, ends), told)
+    consume(stream, lambda: stop() or caught_up(stream, ends), told)
 
 
 def status(stream: Stream, *, sizes: bool = True) -> list[PartitionStatus]:
@@ -270,7 +253,7 @@ def status(stream: Stream, *, sizes: bool = True) -> list[PartitionStatus]:
                 folded_until=EPOCH + timedelta(microseconds=appended) if appended else None,
                 archived=stream.archive.position(partition) or 0,
                 customers=stream.store.size(partition) if sizes else 0,
-                **{name: int(note.get(name, 0)) for name in ("events", "duplicates", "known", "late", "dead")},
+                **{name: int(note.get(name, 0)) for name in COUNTS},
             )
         )
     return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tenure.app.stream import PartitionStatus, status
+from tenure.store.consumer import COUNTS
 from tenure.store.dead import counts, unretryable
 from tenure.store.restore import origins
 from tenure.store.stream import Stream
@@ -127,9 +128,7 @@ def stream_status(
         dead_letters=counts(stream.database),
         unretryable=unretryable(stream.database),
         partitions=tuple(found),
-        **{
-            name: sum(getattr(one, name) for one in found) for name in ("events", "duplicates", "known", "late", "dead")
-        },
+        **{name: sum(getattr(one, name) for one in found) for name in COUNTS},
     )
 
 

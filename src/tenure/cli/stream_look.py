@@ -18,12 +18,12 @@ from tenure.app.stream_status import StreamStatus, stream_status
 from tenure.cli.options import Config, Json, Set, next_command, overrides
 from tenure.cli.output import CHECK_SAID_NO, emit, end, progress_bar
 from tenure.core.time import format_instant, parse_duration, parse_instant, parse_timezone
+from tenure.store.consumer import COUNTS
 from tenure.store.hybrid import HybridRow
 from tenure.store.verify import Parity
 
 __all__ = ["show", "status", "verify"]
 
-_COUNTED = ("events", "duplicates", "known", "late", "dead")
 _SOURCES = {"online": "the stream", "batch": "the last batch"}
 
 
@@ -43,11 +43,11 @@ def status(
 
 
 def _status_text(found: StreamStatus, config: Path) -> RenderableType:
-    table = Table("partition", "ready", "lag", "folded until", "archived", "customers", *_COUNTED)
+    table = Table("partition", "ready", "lag", "folded until", "archived", "customers", *COUNTS)
     for one in found.partitions:
         until = format_instant(one.folded_until) if one.folded_until else ""
         customers = "" if found.customers is None else f"{one.customers:,}"
-        numbers = (f"{getattr(one, name):,}" for name in _COUNTED)
+        numbers = (f"{getattr(one, name):,}" for name in COUNTS)
         ready = "yes" if one.ready else "[yellow]no[/]"
         table.add_row(str(one.partition), ready, f"{one.lag:,}", until, f"{one.archived:,}", customers, *numbers)
     letters = ", ".join(f"{reason}: {count:,}" for reason, count in found.dead_letters.items())

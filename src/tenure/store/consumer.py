@@ -40,7 +40,7 @@ from tenure.store.restore import restore
 from tenure.store.seen import SPAN_DAYS, Seen, bucket_of
 from tenure.store.stream import Stream
 
-__all__ = ["Consumer", "Progressed", "caught_up", "fits"]
+__all__ = ["COUNTS", "Consumer", "Progressed", "caught_up", "fits"]
 
 COUNTS = ("events", "duplicates", "known", "late", "dead")
 _FIRST_PATIENCE_SECONDS, _PATIENCE_SECONDS = 0.05, 2.0
