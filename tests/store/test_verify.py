@@ -18,10 +18,11 @@ from tenure.store import verify as verify_module
 from tenure.store.archive import Archive
 from tenure.store.consumer import Consumer, caught_up
 from tenure.store.folding import Rules
+from tenure.store.restore import begin
 from tenure.store.stream import Stream
 from tenure.store.truth import open_truth
 from tenure.store.verify import Parity, verify
-from tenure.testing.stream import small_stream
+from tenure.testing.stream import SMALL_FEATURES, small_stream
 
 COUNT = FeatureSet((Feature("visit", "count"),))
 
@@ -33,6 +34,16 @@ def visits(stream: Stream, folder: Path) -> Stream:
     stream.log.append([("ana", json.dumps(event).encode())] * 3)
     rules = Rules(Layout.of(COUNT), schemas, UTC, stream.log.partitions)
     return replace(stream, rules=rules, archive=Archive(folder, schemas, stream.clock))
+
+
+def test_states_tell_themselves_what_they_count() -> None:
+    """Where partitions begin is written down anew, by a bootstrap that was killed then, or with a new database."""
+    with small_stream() as stream:
+        begin(stream, stream.clock())
+        assert verify(stream, SMALL_FEATURES, ["ana", "bo"]).equal
+        with stream.database.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM stream_origins")
+        assert verify(stream, SMALL_FEATURES, ["ana", "bo"]).equal
 
 
 def test_what_is_archived_during_a_comparison_is_not_counted_twice(

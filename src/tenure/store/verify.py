@@ -2,9 +2,10 @@
 
 Enters: a store, and the parts of the truth. Leaves: every difference, by feature.
 
-States are read together with the position of their partition, so they are known to count the records before that
-position and no others. Those records are taken from history, the archive and the end of the log, and the features are
-computed from them by the same expressions that training uses, in DuckDB. The fold has no part in it.
+States are read together with the mark of their partition, so they are known to count history until its instant and the
+records from its origin to its position, and no others. Those are taken from history, the archive and the end of the
+log, and the features are computed from them by the same expressions that training uses, in DuckDB. The fold has no part
+in it.
 
 Invariant: counts must be equal; other numbers may differ by 1e-9 of their size; a missing number equals a missing one.
 """
@@ -22,15 +23,15 @@ import numpy as np
 import pyarrow as pa
 
 from tenure.core.errors import StateError
-from tenure.core.time import EPOCH
+from tenure.core.time import EPOCH, parse_instant
 from tenure.features.compile import event_features, without_events
 from tenure.features.declare import FeatureSet
+from tenure.store.consumer import fits
 from tenure.store.folding import readable
 from tenure.store.protocol import OnlineStore
-from tenure.store.restore import origins
 from tenure.store.stream import Stream
 from tenure.store.truth import Span, Truth, open_truth
-from tenure.store.vectors import Vectors, finished, is_ready
+from tenure.store.vectors import Vectors, finished
 
 __all__ = ["Difference", "Parity", "sample_customers", "verify"]
 
@@ -121,22 +122,23 @@ def verify(stream: Stream, features: FeatureSet, customers: Sequence[str]) -> Pa
     """
     kept = stream.store.read(customers)
     layout = stream.rules.layout
-    if not all(is_ready(stream.store, one, layout) for one in kept):
+    marks = {one.partition: one.mark for one in kept if one.mark is not None}
+    begun = {mark.note.get("as_of") for mark in marks.values()}
+    if not all(one.mark and fits(one.mark, stream.rules, stream.log) for one in kept) or len(begun) > 1:
         raise StateError("The online store is not filled.", hint="Run `tenure stream` until it is, and verify again.")
     as_of = EPOCH + int(finished(layout, kept, None, stream.clock).as_of.max(initial=0)) * _MICROSECOND
     vectors = finished(layout, kept, as_of)
-    begun = origins(stream.database, stream.log)
-    ends = {one.partition: one.mark.position or 0 for one in kept if one.mark is not None}
+    until = parse_instant(text) if (text := next(iter(begun), None)) else None
+    spans = {partition: Span(int(mark.note["origin"]), mark.position or 0) for partition, mark in marks.items()}
     # Looked at once: what a consumer archives from here on is read from the log, and not from its new file as well.
-    borders = {partition: _archived(stream, partition, begun[partition].first, end) for partition, end in ends.items()}
-    until = next((origin.as_of for origin in begun.values()), None)
+    borders = {partition: _archived(stream, partition, span) for partition, span in spans.items()}
     truth = Truth(
         stream.rules.schemas,
         stream.history() if until else None,
         until,
         stream.archive,
-        {partition: Span(begun[partition].first, border) for partition, border in borders.items()},
-        _tail(stream, {partition: Span(border, ends[partition]) for partition, border in borders.items()}),
+        {partition: Span(span.first, borders[partition]) for partition, span in spans.items()},
+        _tail(stream, {partition: Span(borders[partition], span.end) for partition, span in spans.items()}),
     )
     with stream.engine() as engine:
         open_truth(engine, truth, customers)
@@ -144,9 +146,9 @@ def verify(stream: Stream, features: FeatureSet, customers: Sequence[str]) -> Pa
     return Parity(as_of, len(customers), len(vectors.columns), _differences(vectors, history, features))
 
 
-def _archived(stream: Stream, partition: int, first: int, end: int) -> int:
+def _archived(stream: Stream, partition: int, span: Span) -> int:
     """Up to where the records that count are taken from the archive."""
-    return min(max(first, stream.archive.position(partition) or 0), end)
+    return min(max(span.first, stream.archive.position(partition) or 0), span.end)
 
 
 def _tail(stream: Stream, spans: Mapping[int, Span]) -> dict[str, pa.Table]:
