@@ -35,6 +35,8 @@ _SETTINGS = {
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 6_000,  # a member that is killed loses its partitions after that long
     "heartbeat.interval.ms": 1_500,
+    # A partition is filled within a poll, which may be long: whoever is given up meanwhile begins it all over again.
+    "max.poll.interval.ms": 6 * 3_600_000,
     "auto.offset.reset": "error",  # a position that is gone is said, never skipped
     "fetch.wait.max.ms": 100,
 }
