@@ -40,9 +40,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
-from tenure.core.time import EPOCH
+from tenure.core.time import DAY_MICROS, EPOCH
 from tenure.features.declare import Feature, FeatureSet
-from tenure.features.series import DAY_US, Layout
+from tenure.features.series import Layout
 from tenure.features.state import Events, fold, prune
 from tenure.features.wire import encode
 from tenure.source.log import partition_of
@@ -84,7 +84,7 @@ def states(layout: Layout, customers: int, rng: np.random.Generator) -> list[byt
     for name, value in VALUES.items():
         each = rng.geometric(1 / (MEANS[name] + 1), customers) - 1
         owner = np.repeat(np.arange(customers), each)
-        at = NOW - rng.integers(1, DAYS * DAY_US, len(owner))
+        at = NOW - rng.integers(1, DAYS * DAY_MICROS, len(owner))
         events[name] = Events(owner, at, at + 1, {value: np.round(rng.random(len(owner)) * 100, 2)})
     return encode(prune(fold(layout, events, customers, NOW), np.full(customers, NOW - 1)))
 

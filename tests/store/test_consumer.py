@@ -6,10 +6,15 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from tenure.core.errors import StateError
 from tenure.core.time import fixed_clock
 from tenure.source.log_sqlite import SqliteLog, open_sqlite_log
 from tenure.store.consumer import Consumer, caught_up
+from tenure.store.protocol import Update
 from tenure.store.stream import Stream
+from tenure.store.vectors import read_vectors
 from tenure.testing.stream import small_stream
 
 
@@ -63,3 +68,30 @@ def test_what_is_not_archived_is_kept() -> None:
         consumer._trim(0, int(older.clock().timestamp() * 1e6))
         assert firsts(older)[0] == 0
         older.log.close()
+
+
+def test_what_the_log_has_dropped_is_folded_from_the_archive() -> None:
+    """A store that comes back older than the log's first record is filled anew instead of waiting for ever."""
+    with small_stream() as stream:
+        before = read_vectors(stream.store, stream.rules.layout, ["ana", "bo", "cy"], clock=stream.clock)
+        for partition, (_, end) in stream.log.bounds().items():
+            mark = stream.store.reset(partition, stream.store.marks()[partition].note)
+            stream.store.apply(partition, mark, Update(position=0, note=mark.note))
+            assert stream.log.trim(partition, end) == end
+        Consumer(stream).run(lambda: caught_up(stream))
+        after = read_vectors(stream.store, stream.rules.layout, ["ana", "bo", "cy"], clock=stream.clock)
+        assert {name: column.tolist() for name, column in after.columns.items()} == {
+            name: column.tolist() for name, column in before.columns.items()
+        }
+
+
+def test_what_is_gone_from_log_and_archive_ends_the_consumer() -> None:
+    with small_stream() as stream:
+        for partition, (_, end) in stream.log.bounds().items():
+            mark = stream.store.reset(partition, stream.store.marks()[partition].note)
+            stream.store.apply(partition, mark, Update(position=0, note=mark.note))
+            stream.archive.drop(partition)
+            stream.log.trim(partition, end)
+        with pytest.raises(StateError, match="is gone, or this is another log") as raised:
+            Consumer(stream).run(lambda: caught_up(stream))
+        assert not raised.value.retryable

@@ -226,6 +226,6 @@ def test_a_database_that_is_away_is_a_clear_error(tmp_path: Path) -> None:
     engine = open_database("sqlite:///tenure.db", root=tmp_path)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE dead_letters")
-    with pytest.raises(StateError, match="dead letters cannot be read or written now: no such table"):
+    with pytest.raises(StateError, match="database cannot be read or written now: no such table"):
         bury(engine, [WAITING])
     engine.dispose()

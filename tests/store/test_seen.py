@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.core.errors import StateError
+from tenure.core.time import DAY_MICROS
 from tenure.store.seen import SPAN_DAYS, Seen, bucket_of, id_hashes
-
-DAY_US = timedelta(days=1) // timedelta(microseconds=1)
 
 small = st.integers(0, 40)
 batches = st.lists(
@@ -96,7 +94,7 @@ def test_nothing_is_added_for_nothing() -> None:
     assert len(seen) == 0
 
 
-@given(st.integers(0, 10 * DAY_US), st.integers(0, 72 * DAY_US // 24))
+@given(st.integers(0, 10 * DAY_MICROS), st.integers(0, 72 * DAY_MICROS // 24))
 def test_an_id_is_remembered_for_72_hours(appended: int, later: int) -> None:
     seen = Seen()
     seen.add(bucket_of(appended), numbers([1]))
@@ -107,7 +105,7 @@ def test_an_id_is_remembered_for_72_hours(appended: int, later: int) -> None:
 def test_an_id_is_forgotten_in_the_end() -> None:
     seen = Seen()
     seen.add(bucket_of(0), numbers([1]))
-    seen.forget(bucket_of(5 * DAY_US) - SPAN_DAYS)
+    seen.forget(bucket_of(5 * DAY_MICROS) - SPAN_DAYS)
     assert seen.fresh(numbers([1]))[0]
     assert len(seen) == 0
 

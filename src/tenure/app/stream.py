@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import ibis
 import pyarrow as pa
@@ -19,7 +19,7 @@ from tenure.app.history import declared_features, default_as_of, open_history
 from tenure.app.place import Place
 from tenure.core.errors import ConfigError, HistoryError, NotFoundError
 from tenure.core.progress import Progress, silent
-from tenure.core.time import EPOCH, parse_timezone
+from tenure.core.time import from_micros, parse_timezone
 from tenure.features.declare import FeatureSet, declare, splits
 from tenure.features.series import Layout
 from tenure.features.snapshot import everyone
@@ -250,7 +250,7 @@ def status(stream: Stream, *, sizes: bool = True) -> list[PartitionStatus]:
                 position=position,
                 end=end,
                 lag=max(end - position, 0),
-                folded_until=EPOCH + timedelta(microseconds=appended) if appended else None,
+                folded_until=from_micros(appended) if appended else None,
                 archived=stream.archive.position(partition) or 0,
                 customers=stream.store.size(partition) if sizes else 0,
                 **{name: int(note.get(name, 0)) for name in COUNTS},

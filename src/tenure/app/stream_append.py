@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,7 +27,7 @@ from tenure.app.place import Place
 from tenure.app.stream import event_schemas
 from tenure.core.errors import InputError, NotFoundError, StateError, did_you_mean
 from tenure.core.progress import Progress, silent
-from tenure.core.time import EPOCH, parse_timezone
+from tenure.core.time import parse_timezone, to_micros
 from tenure.source.event_schema import EventSchema, Fault
 from tenure.source.log import Batch, EventLog
 from tenure.source.logs import open_log
@@ -274,7 +273,7 @@ class _Checked:
         return [record for at, record in records.items() if at not in faults]
 
     def _faults(self, records: Mapping[int, Record]) -> dict[int, Fault]:
-        count, now = len(records), (self._clock() - EPOCH) // timedelta(microseconds=1)
+        count, now = len(records), to_micros(self._clock())
         payloads = [payload for _, payload in records.values()]
         batch = Batch(0, np.arange(count), np.full(count, now), payloads, [None] * count)
         at = list(records)

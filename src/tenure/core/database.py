@@ -7,18 +7,20 @@ a writer takes the lock when its transaction begins, so two writers wait for eac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from tenure.core.errors import ConfigError, StateError
 from tenure.core.extras import require
 
-__all__ = ["metadata", "open_database", "utc_now_column"]
+__all__ = ["metadata", "open_database", "transaction", "utc_now_column"]
 
 metadata = sa.MetaData()
 BUSY_SECONDS = 30
@@ -75,6 +77,30 @@ def open_database(url: str, *, root: Path | None = None) -> Engine:
             hint="Check that it runs, that the path is writable and that the name and password are right.",
         ) from error
     return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[sa.Connection]:
+    """One transaction, whose failure says whose it was.
+
+    Raises
+    ------
+    StateError
+        The database is busy or cannot be reached; nothing has been written.
+
+    Examples
+    --------
+    >>> with transaction(open_database("sqlite://")) as connection:
+    ...     connection.execute(sa.select(6 * 7)).scalar_one()
+    42
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise StateError(
+            f"The project's database cannot be read or written now: {error.orig}.", hint="Try again in a moment."
+        ) from error
 
 
 def _connect(url: URL, root: Path | None) -> Engine:

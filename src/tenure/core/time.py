@@ -16,22 +16,27 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tenure.core.errors import InputError
 
 __all__ = [
+    "DAY_MICROS",
     "EPOCH",
     "Clock",
     "fixed_clock",
     "floor_time",
     "format_duration",
     "format_instant",
+    "from_micros",
     "hop",
     "parse_duration",
     "parse_instant",
     "parse_timezone",
+    "span_micros",
     "system_clock",
+    "to_micros",
     "window_start",
 ]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+DAY_MICROS = 86_400_000_000
 LONGEST = timedelta(days=36_500)
 _UNITS = {
     "w": timedelta(weeks=1),
@@ -184,6 +189,39 @@ def format_instant(instant: datetime) -> str:
     if utc.timetz().replace(tzinfo=None) == datetime.min.time():
         return utc.date().isoformat()
     return utc.replace(tzinfo=None).isoformat() + "Z"
+
+
+def span_micros(span: timedelta) -> int:
+    """A duration in whole microseconds.
+
+    Examples
+    --------
+    >>> span_micros(timedelta(days=1)) == DAY_MICROS
+    True
+    """
+    return span // timedelta(microseconds=1)
+
+
+def to_micros(instant: datetime) -> int:
+    """An instant as microseconds since 1970 in UTC.
+
+    Examples
+    --------
+    >>> to_micros(parse_instant("1970-01-02"))
+    86400000000
+    """
+    return span_micros(instant - EPOCH)
+
+
+def from_micros(micros: int) -> datetime:
+    """The UTC instant that lies so many microseconds after 1970.
+
+    Examples
+    --------
+    >>> from_micros(to_micros(parse_instant("2026-01-31"))).isoformat()
+    '2026-01-31T00:00:00+00:00'
+    """
+    return EPOCH + timedelta(microseconds=int(micros))
 
 
 def floor_time(instant: datetime, step: timedelta) -> datetime:

@@ -20,16 +20,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenure.core.errors import StateError
-from tenure.core.time import EPOCH, format_instant
+from tenure.core.time import DAY_MICROS, format_instant, from_micros
 from tenure.features.recipe import Block, Recipe, recipe_of
-from tenure.features.series import DAY_US, Reading
+from tenure.features.series import Reading
 from tenure.features.state import Integers, States, Tiles, settle
 
 __all__ = ["finish"]
@@ -64,9 +63,9 @@ def finish(states: States, as_of: Integers) -> Mapping[str, Floats]:
     >>> from tenure.features.series import Layout
     >>> from tenure.features.state import Events, fold
     >>> layout = Layout.of(FeatureSet((Feature("pay", "count", window=timedelta(days=7)),)))
-    >>> time = np.array([0, 3 * DAY_US])
-    >>> states = fold(layout, {"pay": Events(np.array([0, 0]), time, time + 1)}, 1, now=9 * DAY_US)
-    >>> finish(states, np.array([9 * DAY_US]))["pay_count_7d"].tolist()
+    >>> time = np.array([0, 3 * DAY_MICROS])
+    >>> states = fold(layout, {"pay": Events(np.array([0, 0]), time, time + 1)}, 1, now=9 * DAY_MICROS)
+    >>> finish(states, np.array([9 * DAY_MICROS]))["pay_count_7d"].tolist()
     [1.0]
     """
     if (states.floor > as_of).any():
@@ -85,7 +84,7 @@ def finish(states: States, as_of: Integers) -> Mapping[str, Floats]:
 
 
 def _text(microseconds: Any) -> str:
-    return format_instant(EPOCH + timedelta(microseconds=int(microseconds)))
+    return format_instant(from_micros(microseconds))
 
 
 def _windowed(recipe: Recipe, states: States, as_of: Integers) -> dict[str, Floats]:
@@ -196,8 +195,8 @@ _OWNER_BITS = 32  # a customer and a tile in one number, as `tenure.features.sta
 def _day_ends(tiles: Tiles, hop: int) -> NDArray[np.bool_]:
     """The last tile of each UTC day: a day reaches into a window exactly if that one does."""
     ends = np.ones(len(tiles["owner"]), dtype=bool)
-    if hop < DAY_US:
-        day, owner = tiles["tile"] * hop // DAY_US, tiles["owner"]
+    if hop < DAY_MICROS:
+        day, owner = tiles["tile"] * hop // DAY_MICROS, tiles["owner"]
         ends[:-1] = (day[1:] != day[:-1]) | (owner[1:] != owner[:-1])
     return ends
 
@@ -235,11 +234,11 @@ class _Life:
     everybody: bool  # has had an event
 
     def days(self, later: Integers, earlier: Integers) -> Floats:
-        found = (later - earlier) / DAY_US
+        found = (later - earlier) / DAY_MICROS
         return found if self.everybody else np.where(self.rows > 0, found, np.nan)
 
     def mean_gap(self) -> Floats:
-        return _quotient((self.end - self.begin) / DAY_US, np.maximum(self.rows - 1, 0))
+        return _quotient((self.end - self.begin) / DAY_MICROS, np.maximum(self.rows - 1, 0))
 
 
 _LIFETIME: Mapping[str, Callable[[_Life, Integers], Floats]] = {

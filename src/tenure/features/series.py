@@ -25,12 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenure.core.settings import WINDOW_OPS
-from tenure.core.time import DAY, hop
+from tenure.core.time import DAY_MICROS, hop, span_micros
 from tenure.features.declare import Feature, FeatureSet
 
-__all__ = ["DAY_US", "PARTS_OF", "Layout", "Part", "Reading", "Series", "microseconds"]
+__all__ = ["DAY_MICROS", "PARTS_OF", "Layout", "Part", "Reading", "Series"]
 
-DAY_US = DAY // timedelta(microseconds=1)
 PARTS_OF: Mapping[str, tuple[str, ...]] = {
     "count": ("rows",),
     "active_days": (),
@@ -44,17 +43,6 @@ PARTS_OF: Mapping[str, tuple[str, ...]] = {
 }
 _LIFETIME_PARTS = ("rows", "begin", "end")
 _WIDTHS = {"rows": "<u4", "present": "<u4", "first_at": "<i8", "last_at": "<i8", "begin": "<i8", "end": "<i8"}
-
-
-def microseconds(span: timedelta) -> int:
-    """A duration in whole microseconds.
-
-    Examples
-    --------
-    >>> microseconds(timedelta(minutes=5))
-    300000000
-    """
-    return span // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, order=True)
@@ -137,7 +125,7 @@ class Layout:
     --------
     >>> weekly = Feature("pay", "mean", "amount", timedelta(days=7))
     >>> layout = Layout.of(FeatureSet((weekly, Feature("pay", "days_since_last"))))
-    >>> [(one.event, one.hop // DAY_US, [part.name for part in one.parts]) for one in layout.series]
+    >>> [(one.event, one.hop // DAY_MICROS, [part.name for part in one.parts]) for one in layout.series]
     [('pay', 0, ['begin', 'end', 'rows']), ('pay', 1, ['amount.present', 'amount.sum'])]
     """
 
@@ -186,7 +174,7 @@ class Layout:
 
     def _windowed(self, feature: Feature, window: timedelta | None) -> Reading:
         place = self.index[base(feature, window).key]
-        ring = self.series[place].windows.index(microseconds(window)) if window else 0
+        ring = self.series[place].windows.index(span_micros(window)) if window else 0
         return Reading(feature.op, place, feature.value or "", ring)
 
     @functools.cached_property
@@ -243,15 +231,15 @@ def base(feature: Feature, window: timedelta | None) -> Series:
 
     Examples
     --------
-    >>> base(Feature("pay", "count"), timedelta(hours=1)).hop == microseconds(timedelta(minutes=5))
+    >>> base(Feature("pay", "count"), timedelta(hours=1)).hop == span_micros(timedelta(minutes=5))
     True
     """
     parts = tuple(Part("" if what == "rows" else feature.value or "", what) for what in PARTS_OF[feature.op])
     group = (feature.event, feature.category or "", feature.category_value or "")
     if window is not None:
-        return Series(*group, microseconds(hop(window)), (microseconds(window),), parts)
+        return Series(*group, span_micros(hop(window)), (span_micros(window),), parts)
     # Days are counted over all history by remembering each of them.
-    return Series(*group, DAY_US if feature.op == "active_days" else 0, (), parts)
+    return Series(*group, DAY_MICROS if feature.op == "active_days" else 0, (), parts)
 
 
 def lifetime(event: str) -> Series:

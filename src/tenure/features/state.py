@@ -217,10 +217,10 @@ def prune(states: States, floor: Integers | None = None) -> States:
     --------
     >>> from datetime import timedelta
     >>> from tenure.features.declare import Feature, FeatureSet
-    >>> from tenure.features.series import DAY_US
+    >>> from tenure.features.series import DAY_MICROS
     >>> layout = Layout.of(FeatureSet((Feature("pay", "count", window=timedelta(days=7)),)))
     >>> old = fold(layout, {"pay": Events(np.array([0]), np.array([5]), np.array([6]))}, 1, now=6)
-    >>> [len(states.tiles[0]["rows"]) for states in (prune(old), prune(old, np.array([8 * DAY_US])))]
+    >>> [len(states.tiles[0]["rows"]) for states in (prune(old), prune(old, np.array([8 * DAY_MICROS])))]
     [1, 0]
     """
     floors = states.floor if floor is None else np.maximum(states.floor, floor)

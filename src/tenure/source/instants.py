@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tenure.core.time import DAY_MICROS, span_micros
 from tenure.source.reading import WHITESPACE, clock_changes
 
 __all__ = ["read_instant", "read_instants"]
@@ -31,8 +32,6 @@ FORM = re.compile(
 )
 SHORTEST, LONGEST = 10, 36
 SHAPES = 16  # of one length; texts of further ones are read one by one
-MICROSECOND = timedelta(microseconds=1)
-MICROS_OF_DAY = 86_400_000_000
 # Days since 1970 between which it is known on which ones a zone's clocks change: 1970 and 2099, and a bit to spare.
 FIRST_DAY, LAST_DAY = 2, 47_000
 _LOCAL_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what is subtracted from it has no zone either
@@ -67,7 +66,7 @@ def read_instant(text: str, zone: tzinfo) -> int | None:
         return since
     if offset == "0":
         ahead = local.replace(tzinfo=zone).utcoffset() or timedelta(0)
-        return since - ahead // MICROSECOND
+        return since - span_micros(ahead)
     if int(hours) > 23 or int(minutes) > 59:
         return None
     return since - (-60 if sign == "-" else 60) * (int(hours) * 60 + int(minutes)) * 1_000_000
@@ -156,13 +155,13 @@ def _compute(characters: Bytes, match: re.Match[str]) -> tuple[Longs, npt.NDArra
 def _to_utc(micros: Longs, read: npt.NDArray[np.bool_], local: npt.NDArray[np.bool_], zone: tzinfo) -> None:
     """Read local times in a zone; leave those unread that lie in a day on which its clocks may change."""
     rows = np.flatnonzero(read & local)
-    days, of = np.unique(micros[rows] // MICROS_OF_DAY, return_inverse=True)
+    days, of = np.unique(micros[rows] // DAY_MICROS, return_inverse=True)
     steady, ahead = np.zeros(len(days), dtype=bool), np.zeros(len(days), dtype=np.int64)
     changes = clock_changes(zone)
     for n, day in enumerate(days.tolist()):
         if FIRST_DAY < day < LAST_DAY:
             noon = _LOCAL_EPOCH + timedelta(days=day, hours=12)
             steady[n] = noon.date() not in changes
-            ahead[n] = (noon.replace(tzinfo=zone).utcoffset() or timedelta(0)) // MICROSECOND
+            ahead[n] = span_micros(noon.replace(tzinfo=zone).utcoffset() or timedelta(0))
     micros[rows] -= ahead[of]
     read[rows] = steady[of]

@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, NamedTuple
 
-from tenure.core.time import EPOCH
+from tenure.core.time import span_micros, to_micros
 from tenure.source.event_schema import LONGEST_ID_BYTES, NEVER, EventSchema
 from tenure.source.fields import EARLIEST, TOLERANCE
-from tenure.source.instants import MICROSECOND, read_instant
+from tenure.source.instants import read_instant
 from tenure.source.reading import WHITESPACE
 
 __all__ = ["DEEPEST", "EARLIEST_MICROS", "TOLERANCE_MICROS", "Event", "Rejected", "Rules", "judge", "read_document"]
 
 DEEPEST = 64
-EARLIEST_MICROS = (EARLIEST - EPOCH) // MICROSECOND
-TOLERANCE_MICROS = TOLERANCE // MICROSECOND
+EARLIEST_MICROS = to_micros(EARLIEST)
+TOLERANCE_MICROS = span_micros(TOLERANCE)
 SHOWN = 80
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\Z)|[\[\]{}]', re.DOTALL)

@@ -17,12 +17,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 from tenure.core.errors import NotFoundError, StateError
-from tenure.core.time import EPOCH, Clock, system_clock
+from tenure.core.time import Clock, system_clock, to_micros
 from tenure.source.log import Batch, Listener, partition_rule
 from tenure.source.log_file import connect, create, read_batch, refuse_other_number, search, unreadable
 from tenure.source.log_reader import SqliteReader
@@ -32,7 +31,6 @@ __all__ = ["SqliteLog", "open_sqlite_log"]
 
 READ_RECORDS = 20_000
 TRIM_RECORDS = 20_000
-MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass
@@ -98,7 +96,7 @@ class SqliteLog:
         connection.execute("BEGIN IMMEDIATE")
         ends = dict(connection.execute("SELECT partition, next FROM partitions"))
         (last,) = connection.execute("SELECT appended FROM log").fetchone()
-        appended = max(last, (self._clock() - EPOCH) // MICROSECOND)
+        appended = max(last, to_micros(self._clock()))
         rows: dict[int, list[tuple[int, int, bytes, bytes]]] = {}
         places: list[list[tuple[int, int]]] = []
         for ask in asks:

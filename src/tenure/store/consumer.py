@@ -23,13 +23,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from tenure.core.errors import FencedError, StateError
-from tenure.core.time import EPOCH, parse_instant
+from tenure.core.errors import FencedError, StateError, UnreachableError
+from tenure.core.time import parse_instant, span_micros, to_micros
 from tenure.features.state import prune, settle
 from tenure.features.wire import decode, encode
 from tenure.source.log import Batch, EventLog
@@ -118,9 +118,14 @@ class Consumer:
             while not stop():
                 try:
                     batches = reader.poll(self.stream.settings.batch, poll_seconds)
-                except StateError as error:
+                except UnreachableError as error:
                     self._wait_out(error)
                     continue
+                except StateError as error:  # the log has not what was to be read: see anew where to read on
+                    batches = []
+                    for partition in list(self._held):
+                        self._let_go(partition)
+                    self._wait_out(error)
                 again = self._take_over(reader.seek)
                 for batch in batches:
                     if batch.partition not in again:  # it was read before the position was known
@@ -133,7 +138,12 @@ class Consumer:
     def assigned(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Take partitions over, restoring what is missing, and say where to read on."""
         marks = {partition: self.stream.store.claim(partition) for partition in partitions}
-        missing = [partition for partition, mark in marks.items() if not fits(mark, self.stream.rules, self.stream.log)]
+        bounds = self.stream.log.bounds()
+        missing = [
+            partition
+            for partition, mark in marks.items()
+            if not fits(mark, self.stream.rules, self.stream.log) or not _within(mark.position, bounds[partition])
+        ]
         if missing:
             marks |= restore(self.stream, missing)
         positions = {partition: self._hold(partition, mark) for partition, mark in marks.items()}
@@ -205,6 +215,11 @@ class Consumer:
 
     def _fold(self, held: _Held, batch: Batch) -> None:
         partition, end, now = batch.partition, int(batch.offsets[-1]) + 1, int(batch.appended.max())
+        if batch.offsets[0] < (held.mark.position or 0):
+            raise StateError(
+                f"Partition {partition} was read from {batch.offsets[0]} and is folded until {held.mark.position}.",
+                hint="It is claimed and read anew.",
+            )
         counted = count(self.stream.rules, batch, held.seen, held.as_of)
         self._bury(batch, counted)
         states = fold_rows(
@@ -233,8 +248,8 @@ class Consumer:
         held.mark = self.stream.store.apply(partition, held.mark, update)
         held.seen.forget(bucket - SPAN_DAYS)
         self.stream.archive.add(partition, counted.raw, batch.offsets, batch.appended)
-        readable = (self.stream.clock() - EPOCH).total_seconds()
-        self.report(Progressed(partition, end, numbers, readable - batch.appended / 1e6))
+        readable_at = to_micros(self.stream.clock()) / 1e6
+        self.report(Progressed(partition, end, numbers, readable_at - batch.appended / 1e6))
 
     def _bury(self, batch: Batch, counted: Counted) -> None:
         bury(
@@ -303,7 +318,7 @@ class Consumer:
     def _trim(self, partition: int, now: int) -> None:
         """Drop what is archived and old from a log that is a file."""
         archived = self.stream.archive.position(partition) or 0
-        oldest = self.stream.log.offsets_at(now - self.stream.settings.keep // timedelta(microseconds=1))[partition]
+        oldest = self.stream.log.offsets_at(now - span_micros(self.stream.settings.keep))[partition]
         self.stream.log.trim(partition, min(archived, oldest))
 
     def _let_go(self, partition: int) -> None:
@@ -334,6 +349,11 @@ def fits(mark: Mark, rules: Rules, log: EventLog) -> bool:
         and note.get("log") == log.identity
         and note.get("partitions") == log.partitions
     )
+
+
+def _within(position: int | None, bounds: tuple[int, int]) -> bool:
+    """Whether the log still has what is next; where it has dropped it, the archive has to have it."""
+    return position is not None and bounds[0] <= position <= bounds[1]
 
 
 def caught_up(stream: Stream, ends: Mapping[int, int] | None = None) -> bool:

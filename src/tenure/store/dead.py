@@ -12,8 +12,7 @@ a letter of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,10 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError
 
-from tenure.core.database import metadata
-from tenure.core.errors import StateError
+from tenure.core.database import metadata, transaction
 from tenure.core.time import Clock, system_clock
 from tenure.source.judge import Rejected, read_document
 from tenure.source.log import EventLog
@@ -107,17 +104,6 @@ def _storable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
-@contextmanager
-def _transaction(engine: Engine) -> Iterator[sa.Connection]:
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise StateError(
-            f"The dead letters cannot be read or written now: {error.orig}.", hint="Try again in a moment."
-        ) from error
-
-
 def bury(engine: Engine, letters: Sequence[DeadLetter]) -> None:
     """Keep records that are no events, in one transaction; those that are kept already stay as they are.
 
@@ -146,7 +132,7 @@ def bury(engine: Engine, letters: Sequence[DeadLetter]) -> None:
         return
     insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     rows = [_row(letter) for letter in sorted(letters, key=_place)]  # one order for all, so that none lock each other
-    with _transaction(engine) as connection:
+    with transaction(engine) as connection:
         connection.execute(insert(dead_letters).on_conflict_do_nothing(), rows)
 
 
@@ -200,7 +186,7 @@ def listed(engine: Engine, *, reason: str | None = None, limit: int, retried: bo
     [(7, 'malformed event')]
     """
     query = sa.select(dead_letters).where(_about(reason, retried=retried)).order_by(_columns.number.desc())
-    with _transaction(engine) as connection:
+    with transaction(engine) as connection:
         rows = connection.execute(query.limit(limit)).all()
     return [_letter(row) for row in rows]
 
@@ -241,7 +227,7 @@ def counts(engine: Engine) -> dict[str, int]:
     """
     number = sa.func.count().label("waiting")
     query = sa.select(_columns.reason, number).where(_about(None)).group_by(_columns.reason)
-    with _transaction(engine) as connection:
+    with transaction(engine) as connection:
         rows = connection.execute(query.order_by(number.desc(), _columns.reason)).all()
     return {row.reason: row.waiting for row in rows}
 
@@ -263,7 +249,7 @@ def unretryable(engine: Engine, *, reason: str | None = None) -> int:
     1
     """
     query = sa.select(sa.func.count()).where(_about(reason), _columns.retryable.is_(sa.false()))
-    with _transaction(engine) as connection:
+    with transaction(engine) as connection:
         return int(connection.execute(query).scalar_one())
 
 
@@ -304,12 +290,12 @@ def retry(engine: Engine, log: EventLog, *, reason: str | None = None, clock: Cl
     ...     retry(stream.database, stream.log)
     1
     """
-    with _transaction(engine) as connection:
+    with transaction(engine) as connection:
         last = connection.execute(sa.select(sa.func.max(_columns.number))).scalar_one() or 0
     done = behind = 0
     while True:
         # One transaction from reading to marking: whoever else retries waits, and then finds these marked.
-        with _transaction(engine) as connection:
+        with transaction(engine) as connection:
             rows = connection.execute(_next(reason, behind, last)).all()
             if not rows:
                 return done

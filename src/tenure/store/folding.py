@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tenure.core.time import EPOCH
+from tenure.core.time import span_micros, to_micros
 from tenure.features.series import Layout
 from tenure.features.state import Events, fold, merge, prune, settle
 from tenure.features.wire import decode, encode
@@ -39,6 +39,7 @@ __all__ = [
 Rows = Mapping[str, EventRows]
 # Where a bootstrap begins to read the log, ids of history are remembered two days further back: events may come late.
 HANDOVER_SPAN = timedelta(hours=72)
+_LATE_MICROS = span_micros(timedelta(minutes=5))
 SEED_SPAN = HANDOVER_SPAN + timedelta(hours=48)
 
 
@@ -114,7 +115,7 @@ def count(rules: Rules, batch: Batch, seen: Seen, as_of: datetime | None) -> Cou
     for name, rows in raw.items():
         new = np.ones(len(rows.row), dtype=bool)
         if as_of is not None:
-            new = ~_in_history(rows, batch.appended[rows.row], _microseconds(as_of))
+            new = ~_in_history(rows, batch.appended[rows.row], to_micros(as_of))
             known += int((~new).sum())
         if rows.id is not None:
             ids = id_hashes(name, rows.id)
@@ -123,7 +124,7 @@ def count(rules: Rules, batch: Batch, seen: Seen, as_of: datetime | None) -> Cou
             new &= unseen
             hashes.append(ids[unseen])  # of what history brought, too: it may come again
         fresh[name] = taken(rows, new)
-    late = sum(int((batch.appended[rows.row] - rows.time > 300_000_000).sum()) for rows in fresh.values())
+    late = sum(int((batch.appended[rows.row] - rows.time > _LATE_MICROS).sum()) for rows in fresh.values())
     return Counted(raw, fresh, faults, np.concatenate(hashes), duplicates, known, late)
 
 
@@ -211,10 +212,6 @@ def rows_from(table: pa.Table, schema: EventSchema) -> EventRows:
     )
 
 
-def _microseconds(instant: datetime) -> int:
-    return (instant - EPOCH) // timedelta(microseconds=1)
-
-
 def _visible(rows: EventRows) -> NDArray[np.int64]:
     return np.maximum(rows.time + 1, rows.recorded)
 
@@ -224,7 +221,7 @@ def _in_history(rows: EventRows, appended: NDArray[np.int64], as_of: int) -> NDA
     before = _visible(rows) <= as_of
     if rows.id is None:
         return before
-    return before & (appended <= as_of) & (rows.time < as_of - SEED_SPAN // timedelta(microseconds=1))
+    return before & (appended <= as_of) & (rows.time < as_of - span_micros(SEED_SPAN))
 
 
 def _events(layout: Layout, name: str, rows: EventRows, owner: NDArray[np.int64]) -> Events:

@@ -20,15 +20,13 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from tenure.core.time import EPOCH, Clock, system_clock
+from tenure.core.time import DAY_MICROS, Clock, from_micros, span_micros, system_clock, to_micros
 from tenure.features.declare import TENURE_DAYS, FeatureSet
-from tenure.features.series import DAY_US, Layout
+from tenure.features.series import Layout
 from tenure.store.protocol import Kept, OnlineStore
 from tenure.store.vectors import Vectors, finished, is_ready
 
 __all__ = ["HybridRow", "pack_rows", "read_hybrid"]
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def pack_rows(table: pa.Table, as_of: datetime) -> Iterator[tuple[str, bytes]]:
     >>> dict(pack_rows(table, EPOCH))
     {'ana': b'{"as_of":0,"values":{"plan":"basic"}}'}
     """
-    at = (as_of - EPOCH) // _MICROSECOND
+    at = to_micros(as_of)
     names = [name for name in table.column_names if name not in {"customer_id", "cutoff"}]
     for row in table.to_pylist():
         document = {"as_of": at, "values": {name: row[name] for name in names}}
@@ -153,18 +151,19 @@ def _hybrid(
 ) -> HybridRow:
     row: dict[str, Any] | None = None if kept.row is None else json.loads(kept.row)
     batch: dict[str, Any] = {} if row is None else row["values"]
-    batch_at = None if row is None else EPOCH + row["as_of"] * _MICROSECOND
+    batch_at = None if row is None else from_micros(row["as_of"])
     batch_age = None if batch_at is None else now - batch_at
     events_age: timedelta | None = batch_age
     if online is not None:
         at, folded, values = online
-        as_of, events_age = EPOCH + at * _MICROSECOND, now - (EPOCH + folded * _MICROSECOND)
+        as_of, events_age = from_micros(at), now - from_micros(folded)
     else:
         as_of = batch_at or now
         values = {feature.name: batch.get(feature.name) for feature in features.events}
     known = {name: batch.get(name) for name in features.kinds if name not in values}
-    if known.get(TENURE_DAYS) is not None and batch_at is not None:
-        known[TENURE_DAYS] += ((as_of - batch_at) // _MICROSECOND) / DAY_US
+    tenure = known.get(TENURE_DAYS)
+    if tenure is not None and batch_at is not None:
+        known[TENURE_DAYS] = tenure + span_micros(as_of - batch_at) / DAY_MICROS
     whole = {**values, **known}
     return HybridRow(
         kept.customer_id,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from tenure.core.database import metadata
+from tenure.core.database import metadata, transaction
 from tenure.core.errors import HistoryError, StateError
-from tenure.core.time import EPOCH, format_instant, parse_instant
+from tenure.core.time import DAY_MICROS, format_instant, from_micros, parse_instant, span_micros, to_micros
 from tenure.source.event_schema import EventRows
 from tenure.source.log import EventLog, partition_of
 from tenure.store.folding import HANDOVER_SPAN, SEED_SPAN, Rules, fold_rows, rows_from, taken
@@ -41,7 +41,6 @@ from tenure.store.truth import Span, Truth, open_truth
 __all__ = ["Origin", "begin", "origins", "restore"]
 
 _CHUNK_ROWS = 100_000
-_MICROSECOND = timedelta(microseconds=1)
 
 _origins = sa.Table(
     "stream_origins",
@@ -72,7 +71,7 @@ def origins(database: Engine, log: EventLog) -> dict[int, Origin]:
     {0: Origin(first=0, as_of=None), 1: Origin(first=0, as_of=None)}
     """
     query = sa.select(_origins).where(_origins.c.log == log.identity)
-    with database.connect() as connection:
+    with transaction(database) as connection:
         return {
             row.partition: Origin(row.first, parse_instant(row.as_of) if row.as_of else None)
             for row in connection.execute(query)
@@ -102,7 +101,7 @@ def begin(stream: Stream, as_of: datetime | None = None) -> dict[int, Origin]:
     ...     begin(stream)[1]
     Origin(first=0, as_of=None)
     """
-    since = 0 if as_of is None else (as_of - HANDOVER_SPAN - EPOCH) // _MICROSECOND
+    since = 0 if as_of is None else to_micros(as_of - HANDOVER_SPAN)
     bounds = stream.log.bounds()
     firsts = {partition: first for partition, (first, _) in bounds.items()}
     if as_of is not None:
@@ -125,8 +124,8 @@ def _archived_from(stream: Stream, partition: int, since: int, kept: int) -> int
 
 def _refuse_gap(stream: Stream, partition: int, kept: int, as_of: datetime) -> None:
     oldest = next(stream.log.read(partition, kept, kept + 1), None)
-    if oldest is not None and oldest.appended[0] > (as_of - EPOCH) // _MICROSECOND:
-        begins = EPOCH + int(oldest.appended[0]) * _MICROSECOND
+    if oldest is not None and oldest.appended[0] > to_micros(as_of):
+        begins = from_micros(oldest.appended[0])
         raise HistoryError(
             f"Partition {partition} of {stream.log.name} begins at {format_instant(begins)}: what was appended between "
             f"{format_instant(as_of)} and then is gone.",
@@ -145,7 +144,7 @@ def _write(
     ]
     same = sa.and_(_origins.c.log == log.identity, _origins.c.partition.in_(list(firsts)))
     insert = postgresql.insert if database.dialect.name == "postgresql" else sqlite.insert
-    with database.begin() as connection:
+    with transaction(database) as connection:
         if replace:
             connection.execute(sa.delete(_origins).where(same))
         # Several consumers may begin at once, or beside a bootstrap: whoever is first has said where.
@@ -242,7 +241,7 @@ class _Filling:
 
     def __init__(self, stream: Stream, partition: int, origin: Origin, span: Span, newest: int) -> None:
         self._stream, self._partition, self._span = stream, partition, span
-        self._as_of = 0 if origin.as_of is None else (origin.as_of - EPOCH) // _MICROSECOND
+        self._as_of = 0 if origin.as_of is None else to_micros(origin.as_of)
         self._now = max(self._as_of, newest)
         self._events = 0
         self._note: dict[str, Any] = {
@@ -279,10 +278,10 @@ class _Filling:
         if rows.id is None:
             return {}
         of_log = appended > 0
-        recent = np.where(of_log, appended, rows.time + SEED_SPAN // _MICROSECOND) >= np.where(
-            of_log, self._now - SPAN_DAYS * 86_400_000_000, self._as_of
+        recent = np.where(of_log, appended, rows.time + span_micros(SEED_SPAN)) >= np.where(
+            of_log, self._now - SPAN_DAYS * DAY_MICROS, self._as_of
         )
-        buckets = np.where(of_log, appended, self._as_of) // 86_400_000_000
+        buckets = np.where(of_log, appended, self._as_of) // DAY_MICROS
         hashes = id_hashes(name, rows.id)
         return {
             int(bucket): hashes[recent & (buckets == bucket)].astype("<u8").tobytes()

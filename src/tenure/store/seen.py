@@ -37,11 +37,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tenure.core.errors import StateError
+from tenure.core.time import DAY_MICROS
 
 __all__ = ["SPAN_DAYS", "Seen", "bucket_of", "id_hashes"]
 
 SPAN_DAYS = 3
-_DAY_US = 86_400_000_000
 _WIDTH = 8
 _PACKED = "<u8"
 
@@ -56,7 +56,7 @@ def bucket_of(appended_us: int) -> int:
     >>> bucket_of(86_400_000_000 - 1), bucket_of(86_400_000_000)
     (0, 1)
     """
-    return int(appended_us) // _DAY_US
+    return int(appended_us) // DAY_MICROS
 
 
 def id_hashes(event_type: str, ids: Sequence[str] | pa.StringArray) -> Hashes:

@@ -11,22 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenure.core.errors import StateError
-from tenure.core.time import EPOCH, Clock, system_clock
+from tenure.core.time import Clock, system_clock, to_micros
 from tenure.features.finish import finish
 from tenure.features.series import Layout
 from tenure.features.wire import decode
 from tenure.store.protocol import Kept, OnlineStore
 
 __all__ = ["Vectors", "finished", "is_ready", "read_vectors"]
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def is_ready(store: OnlineStore, kept: Kept, layout: Layout) -> bool:
 def finished(layout: Layout, kept: Sequence[Kept], as_of: datetime | None, clock: Clock = system_clock) -> Vectors:
     """Finish the states of customers whose partitions are ready."""
     states = decode(layout, [one.state for one in kept])
-    at = np.full(len(kept), ((as_of or clock()) - EPOCH) // _MICROSECOND)
+    at = np.full(len(kept), to_micros(as_of or clock()))
     if as_of is None:
         at = np.maximum(at, states.floor)
     notes: list[Mapping[str, Any]] = [one.mark.note if one.mark else {} for one in kept]

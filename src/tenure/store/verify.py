@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import duckdb
 import ibis
@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from tenure.core.errors import StateError
-from tenure.core.time import EPOCH, parse_instant
+from tenure.core.time import from_micros, parse_instant
 from tenure.features.compile import event_features, without_events
 from tenure.features.declare import FeatureSet
 from tenure.store.consumer import fits
@@ -37,7 +37,6 @@ __all__ = ["Difference", "Parity", "sample_customers", "verify"]
 
 _PAGE = 5_000
 _TOLERANCE = 1e-9
-_MICROSECOND = timedelta(microseconds=1)
 
 Number = float | int | None
 
@@ -126,7 +125,7 @@ def verify(stream: Stream, features: FeatureSet, customers: Sequence[str]) -> Pa
     begun = {mark.note.get("as_of") for mark in marks.values()}
     if not all(one.mark and fits(one.mark, stream.rules, stream.log) for one in kept) or len(begun) > 1:
         raise StateError("The online store is not filled.", hint="Run `tenure stream` until it is, and verify again.")
-    as_of = EPOCH + int(finished(layout, kept, None, stream.clock).as_of.max(initial=0)) * _MICROSECOND
+    as_of = from_micros(finished(layout, kept, None, stream.clock).as_of.max(initial=0))
     vectors = finished(layout, kept, as_of)
     until = parse_instant(text) if (text := next(iter(begun), None)) else None
     spans = {partition: Span(int(mark.note["origin"]), mark.position or 0) for partition, mark in marks.items()}
