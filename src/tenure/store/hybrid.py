@@ -69,6 +69,7 @@ def pack_rows(table: pa.Table, as_of: datetime) -> Iterator[tuple[str, bytes]]:
 
     Examples
     --------
+    >>> from tenure.core.time import EPOCH
     >>> table = pa.table({"customer_id": ["ana"], "plan": ["basic"]})
     >>> dict(pack_rows(table, EPOCH))
     {'ana': b'{"as_of":0,"values":{"plan":"basic"}}'}
