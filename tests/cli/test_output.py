@@ -80,7 +80,7 @@ def test_a_pipe_hears_nothing_of_progress_and_no_table_is_squeezed(tmp_path: Pat
 
 def test_brackets_of_the_user_are_no_markup(tmp_path: Path) -> None:
     folder = tmp_path / "[bold]shop[/]" / "[/red]"
-    rows = "".join(f"u{n % 30},[/x],2025-01-01,{n}\n" for n in range(DAYS))
+    rows = "".join(f"u{n % 30},[/x],2025-01-01,{n % 7}\n" for n in range(DAYS))
     write_project(folder, "", log_csv=f"user_id,[/red] why,at,[bold]spent\n{rows}")
     ran = done("init", "--events", folder / "log.csv", "-c", folder / "new.toml")
     assert f"{folder / 'new.toml'} written" in ran.out

@@ -8,6 +8,7 @@ Invariant: a key that tenure does not know never passes silently; the error name
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -306,9 +307,15 @@ def _explain(detail: ErrorDetails, location: tuple[int | str, ...], document: Ma
         if field is not None and _kinds(field.annotation) > 1:
             place = ".".join(str(part) for part in location[: depth + 1])
             given = _value_at(document, location[: depth + 1])
-            message = f"not understood. Expected: {field.description}"
+            message = f"not understood. Expected: {field.description}{'' if _is_finite(given) else '; finite numbers'}"
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | list | tuple) else ""
     return f"{place}: {message}{shown}" if place else f"{message}{shown}"
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether every number of a value is one that can be reckoned with."""
+    parts = value if isinstance(value, list | tuple) else (value,)
+    return all(math.isfinite(part) for part in parts if isinstance(part, float))
 
 
 def _value_at(document: Any, location: tuple[int | str, ...]) -> Any:
