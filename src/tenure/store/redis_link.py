@@ -304,7 +304,7 @@ def reply_error(error: BaseException, shown: str) -> TenureError:
     >>> reply_error(ValueError("OOM command not allowed when used memory > 'maxmemory'."), "localhost:6379").code
     'state'
     """
-    text, kind = str(error), type(error).__name__
+    text, kind = str(error).rstrip("."), type(error).__name__
     word = text.partition(" ")[0]
     if word in _REFUSED or kind in {"AuthenticationError", "AuthenticationWrongNumberOfArgsError", "NoPermissionError"}:
         return ConfigError(
