@@ -29,6 +29,7 @@ from tenure.source.log import Batch, LogReader, partition_of
 from tenure.source.log_kafka import KafkaLog, open_kafka_log
 from tenure.source.logs import open_log
 from tests.architecture.tree import ROOT
+from tests.fault.stream_member import SOAK
 from tests.kafka_broker import KafkaBroker, started_broker
 
 PATIENCE_SECONDS = 60.0  # for what must happen some time; a group needs seconds to settle
@@ -452,6 +453,9 @@ def test_the_partitions_of_a_killed_member_move(log: KafkaLog, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not SOAK, reason="make soak: which minute a group gives a sleeping member up in is the broker's affair"
+)
 def test_a_member_that_was_asleep_learns_that_it_lost_its_partitions(log: KafkaLog, tmp_path: Path) -> None:
     with two_members(log, tmp_path) as (sleeper, other):
         slept = set(sleeper.partitions)
