@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tenure.core.errors import StateError
 from tenure.features.finish import finish
 from tenure.features.series import Layout
-from tenure.features.state import States, empty, fold, merge, prune, settle, take
+from tenure.features.state import States, empty, fold, merge, prune, settle
 from tenure.features.wire import decode, encode
 from tests.features.stream import columns, micros, row, visible
 from tests.features.test_compile_property import columns_of, compiled, expected_row
@@ -114,7 +114,7 @@ def test_a_state_is_not_asked_about_a_time_before_what_it_counts(world: logs.Log
     now = max(visible(one) for one in counted)
     states = fold(layout, columns(counted, customers), len(customers), now)
     place = customers.index(event["customer_id"])
-    mine = take(states, [place])
+    mine = decode(layout, [encode(states)[place]])
     with pytest.raises(StateError, match="cannot be finished"):
         finish(mine, mine.floor - 1)
     assert finish(mine, mine.floor).keys() == {feature.name for feature in layout.features}

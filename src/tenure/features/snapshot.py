@@ -141,7 +141,7 @@ def snapshot(
     """
     types = active_types(churn, tables.events)
     used = dict.fromkeys((*types, *(feature.event for feature in features.events)))
-    facts = {name: event_features(tables.events[name], _of(features, name), cutoff) for name in used}
+    facts = _facts(tables, features, used, cutoff)
     active = activity(facts, types)
     rows = at_risk(tables.events, tables.periods, active, churn, cutoff)
     if churn.expiry is not None:
@@ -190,7 +190,7 @@ def everyone(tables: Tables, features: FeatureSet, cutoff: datetime) -> ir.Table
     (['customer_id', 'order_count'], True)
     """
     used = dict.fromkeys(feature.event for feature in features.events)
-    facts = {name: event_features(tables.events[name], _of(features, name), cutoff) for name in used}
+    facts = _facts(tables, features, used, cutoff)
     named = [fact.select("customer_id") for fact in facts.values()]
     if tables.customers is not None:
         named.append(tables.customers.select("customer_id"))
@@ -199,6 +199,11 @@ def everyone(tables: Tables, features: FeatureSet, cutoff: datetime) -> ir.Table
         rows = _left_join(rows, fact.drop(FIRST, LAST, EVENTS))
     rows = _with_attributes(without_events(rows, features.events), tables.customers, features, cutoff)
     return rows.select("customer_id", *features.names)
+
+
+def _facts(tables: Tables, features: FeatureSet, types: Iterable[str], cutoff: datetime) -> dict[str, ir.Table]:
+    """The features of each event type, by customer."""
+    return {name: event_features(tables.events[name], _of(features, name), cutoff) for name in types}
 
 
 def _of(features: FeatureSet, event: str) -> tuple[Feature, ...]:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from tenure.features.series import Layout, Part, Series
 
-__all__ = ["NOTHING", "Events", "States", "empty", "fold", "merge", "prune", "settle", "take"]
+__all__ = ["NOTHING", "Events", "States", "empty", "fold", "merge", "prune", "settle"]
 
 NOTHING = np.iinfo(np.int64).min
 _NEVER = np.iinfo(np.int64).max
@@ -228,20 +228,6 @@ def prune(states: States, floor: Integers | None = None) -> States:
         _reached(series, tile, floors) for series, tile in zip(states.layout.series, states.tiles, strict=True)
     )
     return replace(states, tiles=tiles, floor=floors)
-
-
-def take(states: States, owners: Sequence[int] | Integers) -> States:
-    """The states of some customers, who are numbered anew in the given order."""
-    chosen = np.asarray(owners, dtype=np.int64)
-    place = np.full(states.size, -1, dtype=np.int64)
-    place[chosen] = np.arange(len(chosen))
-    tiles = []
-    for series, mine in zip(states.layout.series, states.tiles, strict=True):
-        kept = {**mine, "owner": place[mine["owner"]]}
-        inside = kept["owner"] >= 0
-        tiles.append(combine(series, {name: column[inside] for name, column in kept.items()}))
-    pending = {int(place[owner]): documents for owner, documents in states.pending.items() if place[owner] >= 0}
-    return States(states.layout, len(chosen), tuple(tiles), states.floor[chosen], pending)
 
 
 def combine(series: Series, tiles: Tiles) -> Tiles:

@@ -146,7 +146,7 @@ class Consumer:
         ]
         if missing:
             marks |= restore(self.stream, missing)
-        positions = {partition: self._hold(partition, mark) for partition, mark in marks.items()}
+        positions = {partition: self._hold(partition, mark, bounds[partition][0]) for partition, mark in marks.items()}
         self._ours |= set(partitions)
         return positions
 
@@ -162,12 +162,12 @@ class Consumer:
             for partition in partitions:
                 self.stream.archive.forget(partition)
 
-    def _hold(self, partition: int, mark: Mark) -> int:
+    def _hold(self, partition: int, mark: Mark, kept: int) -> int:
         position = mark.position or 0
         as_of = mark.note.get("as_of")
         held = _Held(mark, Seen.load(self.stream.store.seen(partition)), parse_instant(as_of) if as_of else None)
         self.stream.archive.forget(partition)
-        self._catch_up(partition, self._unarchived(partition, int(mark.note["origin"])), position)
+        self._catch_up(partition, self._unarchived(partition, int(mark.note["origin"]), kept), position)
         self._held[partition] = held
         return position
 
@@ -181,9 +181,9 @@ class Consumer:
                 self.stream.archive.flush(partition, int(batch.offsets[-1]) + 1)
         self.stream.archive.flush(partition, end)
 
-    def _unarchived(self, partition: int, origin: int) -> int:
+    def _unarchived(self, partition: int, origin: int, kept: int) -> int:
         """Where to archive on: a later bootstrap may begin before `origin`, so that nothing the log has is left out."""
-        done, kept = self.stream.archive.position(partition), self.stream.log.bounds()[partition][0]
+        done = self.stream.archive.position(partition)
         if done is None or done < kept <= origin:  # what is gone from the log does not count any more
             return min(kept, origin)
         return done

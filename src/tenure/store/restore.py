@@ -169,7 +169,7 @@ def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
     """
     known = _known(stream)
     # Customers of these partitions may have been in others before the log got more of them.
-    spans = {partition: _span(stream, partition, origin) for partition, origin in known.items()}
+    spans = _spans(stream, known)
     as_of = known[partitions[0]].as_of
     truth = Truth(stream.rules.schemas, stream.history() if as_of else None, as_of, stream.archive, spans)
     with stream.engine() as engine:
@@ -191,19 +191,25 @@ def restore(stream: Stream, partitions: Sequence[int]) -> dict[int, Mark]:
 def _known(stream: Stream) -> dict[int, Origin]:
     """Where every partition begins; one that the log got since begins where it begins in the log."""
     known = origins(stream.database, stream.log) or begin(stream)
-    added = stream.log.bounds().keys() - known.keys()
+    added = {partition: first for partition, (first, _) in stream.log.bounds().items() if partition not in known}
     if added:
-        as_of = next(iter(known.values())).as_of
-        _write(
-            stream.database, stream.log, {partition: stream.log.bounds()[partition][0] for partition in added}, as_of
-        )
+        _write(stream.database, stream.log, added, next(iter(known.values())).as_of)
         known = origins(stream.database, stream.log)
     return known
 
 
-def _span(stream: Stream, partition: int, origin: Origin) -> Span:
-    end = max(origin.first, stream.archive.position(partition) or 0)
-    kept, last = stream.log.bounds()[partition]
+def _spans(stream: Stream, known: Mapping[int, Origin]) -> dict[int, Span]:
+    ends = {partition: max(one.first, stream.archive.position(partition) or 0) for partition, one in known.items()}
+    # The archives of others grow meanwhile: the log is asked last, so that they cannot be ahead of it.
+    bounds = stream.log.bounds()
+    return {
+        partition: _span(stream, partition, Span(known[partition].first, ends[partition]), *bounds[partition])
+        for partition in known
+    }
+
+
+def _span(stream: Stream, partition: int, span: Span, kept: int, last: int) -> Span:
+    end = span.end
     if not kept <= end <= last:
         raise _GoneError(
             f"Partition {partition} of {stream.log.name} holds records {kept} to {last}, and the archive reaches to "
@@ -211,7 +217,7 @@ def _span(stream: Stream, partition: int, origin: Origin) -> Span:
             hint="Run `tenure stream bootstrap --as-of …` from a history that has it.",
             partition=partition,
         )
-    return Span(origin.first, end)
+    return span
 
 
 def _chunks(
