@@ -35,6 +35,7 @@ from tenure.core.settings import (
     RuntimeSettings,
     ScoreSettings,
     Section,
+    ServeSettings,
     StoreSettings,
     StreamSettings,
     TableSettings,
@@ -62,6 +63,7 @@ class Settings(Section):
     score: ScoreSettings = ScoreSettings()
     stream: StreamSettings = StreamSettings()
     store: StoreSettings = StoreSettings()
+    serve: ServeSettings = ServeSettings()
     contract: ContractSettings = ContractSettings()
     audit: AuditSettings = AuditSettings()
     runtime: RuntimeSettings = RuntimeSettings()

@@ -30,6 +30,7 @@ __all__ = [
     "RuntimeSettings",
     "ScoreSettings",
     "Section",
+    "ServeSettings",
     "StoreSettings",
     "StreamSettings",
     "TableSettings",
@@ -343,6 +344,35 @@ class StoreSettings(Section):
         "sqlite:///.tenure/online.db",
         description="states of every customer: sqlite:/// path, redis://, redis+cluster://, postgresql+psycopg:// URL",
     )
+
+
+class ServeSettings(Section):
+    """How scores are answered over HTTP, and how old an answer may be."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs keys")
+    port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 for one that is free")
+    workers: int = Field(1, ge=1, le=256, description="processes that answer")
+    alias: str = Field("champion", description="the alias whose version answers; until it exists, the latest version")
+    batch_ttl: Window = Field(timedelta(hours=24), description="how long after it was computed a precomputed score holds")
+    cache_ttl: Window = Field(timedelta(hours=1), description="how long a live score is kept for the next who asks")
+    cache: str = Field(
+        "memory", description='where live scores are kept: "memory" of each process, "none", or a redis:// URL'
+    )
+    entries: int = Field(100_000, ge=1, description="customers whose scores a process keeps in memory at most")
+    invalidate_on_event: bool = Field(
+        False, description="whether a kept score is passed over once a newer event of the customer was folded"
+    )
+    budget_seconds: float = Field(
+        0.1, gt=0, le=60, description="how long a store, a cache or the database may take before it is passed over"
+    )
+    refresh_seconds: float = Field(
+        1.0, gt=0, le=3600, description="how often a process looks for a new version, new batch scores and changed keys"
+    )
+    rate: float = Field(1000.0, gt=0, description="requests a second that a key may send, unless it has its own rate")
+    drain_seconds: float = Field(
+        2.0, ge=0, le=600, description="how long a process that was told to stop still answers, as not ready"
+    )
+    docs: bool = Field(True, description="whether the API is described at /docs")
 
 
 class ContractSettings(Section):
