@@ -1,0 +1,1 @@
+"""Scores over HTTP: who may ask, how much, in which words, and what is answered whatever breaks."""
