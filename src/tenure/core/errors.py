@@ -22,6 +22,7 @@ __all__ = [
     "NotFoundError",
     "StateError",
     "TenureError",
+    "UnavailableError",
     "UnreachableError",
     "did_you_mean",
     "nearest",
@@ -132,6 +133,15 @@ class UnreachableError(StateError):
     """A server or file that is needed does not answer; what was asked of it may or may not have happened."""
 
     code = "unreachable"
+
+
+class UnavailableError(StateError):
+    """Something that a guard stands before gave no answer: it failed, was late, is busy, or is left alone for a while.
+
+    `ids` hold `dependency`, its name, and `reason`: `failed`, `late`, `busy` or `open`.
+    """
+
+    code = "unavailable"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
