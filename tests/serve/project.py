@@ -18,7 +18,7 @@ from tenure.app.scoring import score
 from tenure.app.stream import bootstrap, consume_all, open_stream
 from tenure.app.stream_append import append_events
 from tenure.app.training import train_version
-from tenure.core.time import Clock, system_clock
+from tenure.core.time import Clock, fixed_clock, system_clock
 from tenure.testing.shop import write_shop
 
 __all__ = ["AS_OF", "SCORED", "SILENT", "STRANGER", "Shop", "build_shop"]
@@ -53,8 +53,8 @@ class Shop:
         return Place.load(self.config, overrides, clock)
 
     def order(self, customer: str, time: str, amount: float = 20.0) -> None:
-        """A customer orders: the event is appended to the log and folded before this returns."""
-        place = self.place()
+        """A customer orders: the log takes the event at its own time, and it is folded before this returns."""
+        place = self.place(clock=fixed_clock(time))
         append_events(place, [{"type": "order", "customer_id": customer, "time": time, "amount": amount}])
         with open_stream(place) as (stream, _):
             consume_all(stream)
