@@ -12,7 +12,7 @@ were folded stands in the encoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -185,6 +185,54 @@ class Encoder:
                 column=name,
             )
         return row
+
+    def encode_columns(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Matrix:
+        """Encode rows that lie as plain columns, as `transform` encodes them; what is infinite stays so.
+
+        Many rows at once for those who wait: nothing is done for every value of a number, and there is no table.
+
+        Parameters
+        ----------
+        columns : mapping
+            Every feature by name: float64 arrays of numbers, NaN where missing; sequences of str or None.
+        rows : sequence of int
+            Which rows, in the order of the matrix.
+
+        Returns
+        -------
+        float32 array (rows, columns)
+            Column-major. The caller refuses rows that hold infinity; the others are as good as alone.
+
+        Raises
+        ------
+        KeyError
+            A feature is missing.
+
+        Examples
+        --------
+        >>> encoder = Encoder.fit(pa.table({"plan": ["a", "b", None] * 10, "spend": [1.5, None, 2.0] * 10}))
+        >>> encoder.encode_columns({"plan": ["b", None], "spend": np.array([3.0, np.nan])}, [1, 0]).tolist()
+        [[nan, nan], [1.0, 3.0]]
+        """
+        matrix = np.empty((len(self.columns), len(rows)), dtype=np.float32)
+        with np.errstate(over="ignore"):
+            if self._numbers:
+                matrix[self._numbers] = np.array([columns[name] for name in self._number_names])[:, rows]
+        for place, (name, codes) in enumerate(self._codes):
+            if codes is not None:
+                cells, other = columns[name], float(len(codes))
+                texts = [cells[row] for row in rows]
+                matrix[place] = [math.nan if text is None else codes.get(text, other) for text in texts]
+        return matrix.T
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        """Columns of the matrix that hold numbers."""
+        return [place for place, column in enumerate(self.columns) if column.kind == "number"]
+
+    @cached_property
+    def _number_names(self) -> list[str]:
+        return [self.columns[place].name for place in self._numbers]
 
     @cached_property
     def _codes(self) -> tuple[tuple[str, dict[str, float] | None], ...]:

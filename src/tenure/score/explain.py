@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from tenure.model.parts import Parts
-from tenure.model.protocol import Contributions, Vector
+from tenure.model.protocol import Contributions, Matrix, Vector
 from tenure.score.phrase import Phrases, Value
 
 __all__ = ["Explained", "Explainer", "Reason", "effects", "points"]
@@ -152,9 +152,27 @@ class Explainer:
             As `Parts.predict`.
         """
         cells = {name: table.column(name).to_pylist() for name in self.columns if name in table.column_names}
-        found = self._contributions(table, cells)
+        matrix = self._encoded(table, cells)
+        return self.explain_encoded(
+            matrix, [[_value(one) for one in cells[name]] for name in self.columns], customer_ids
+        )
+
+    def explain_encoded(
+        self, matrix: Matrix, values: Sequence[Sequence[Value]], customer_ids: Sequence[str]
+    ) -> tuple[Explained, ...]:
+        """Take the scores of rows apart that have been encoded already.
+
+        Parameters
+        ----------
+        matrix : float32 array (rows, columns)
+            As the encoder makes it.
+        values : sequence of sequence of float, str or None
+            The same as a column each of `columns`, before encoding; None is missing.
+        customer_ids : sequence of str
+            Of the rows.
+        """
+        found = self.parts.model.contributions(matrix)
         effect = effects(found, self.parts.calibrated)
-        values = [[_value(one) for one in cells[name]] for name in self.columns]
         margin, ends = found.margin, self.parts.calibrated(np.concatenate([found.margin, found.base]))
         rows = range(len(customer_ids))
         return tuple(
@@ -169,12 +187,11 @@ class Explainer:
             for row in rows
         )
 
-    def _contributions(self, table: pa.Table, cells: Mapping[str, Sequence[Any]]) -> Contributions:
-        """As `Parts.contributions`; one row is encoded as such, which takes a small part of the time."""
+    def _encoded(self, table: pa.Table, cells: Mapping[str, Sequence[Any]]) -> Matrix:
+        """The matrix of a table; one row is encoded as such, which takes a small part of the time."""
         if table.num_rows != 1:
-            return self.parts.contributions(table)
-        row = self.parts.encoder.encode_row({name: column[0] for name, column in cells.items()})
-        return self.parts.model.contributions(row[None])
+            return self.parts.encoder.transform(table)
+        return self.parts.encoder.encode_row({name: column[0] for name, column in cells.items()})[None]
 
     def raising(self, table: pa.Table, most: int) -> list[tuple[Reason, ...]]:
         """What raises the probability of each row most, one reason of each topic; for lists that people read.

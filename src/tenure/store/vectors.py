@@ -40,6 +40,9 @@ class Vectors:
     folded : int64 array (n,)
         Until when, in microseconds UTC, the log has been folded into the customer's partition: the time at which the
         newest folded record was appended.
+    newest : int64 array (n,)
+        From when on, in microseconds UTC, the newest event counts that is in the customer's state; `NOTHING` of
+        `tenure.features.state` where there is none.
     columns : mapping of str to float64 array (n,)
         Features by name; NaN where there is no value.
     """
@@ -47,6 +50,7 @@ class Vectors:
     customer_id: tuple[str, ...]
     as_of: NDArray[np.int64]
     folded: NDArray[np.int64]
+    newest: NDArray[np.int64]
     columns: Mapping[str, NDArray[np.float64]]
 
 
@@ -115,4 +119,4 @@ def finished(layout: Layout, kept: Sequence[Kept], as_of: datetime | None, clock
         at = np.maximum(at, states.floor)
     notes: list[Mapping[str, Any]] = [one.mark.note if one.mark else {} for one in kept]
     folded = np.array([int(note.get("appended", 0)) for note in notes], dtype=np.int64)
-    return Vectors(tuple(one.customer_id for one in kept), at, folded, finish(states, at))
+    return Vectors(tuple(one.customer_id for one in kept), at, folded, states.floor, finish(states, at))
