@@ -1,1 +1,4 @@
-"""Scores over HTTP: who may ask, how much, in which words, and what is answered whatever breaks."""
+"""Scores over HTTP: who may ask, how often and how much, and what is answered.
+
+Nothing here knows where scores come from: routes are given a scorer, and the service is put together in `tenure.app`.
+"""
