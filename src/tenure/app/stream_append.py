@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 
 from tenure.app.place import Place
@@ -28,12 +27,12 @@ from tenure.app.stream import event_schemas
 from tenure.core.errors import InputError, NotFoundError, StateError, did_you_mean
 from tenure.core.progress import Progress, silent
 from tenure.core.time import parse_timezone, to_micros
-from tenure.source.event_schema import EventSchema, Fault
-from tenure.source.log import Batch, EventLog
+from tenure.source.admit import admit
+from tenure.source.event_schema import EventSchema
+from tenure.source.log import EventLog
 from tenure.source.logs import open_log
 from tenure.source.memory import to_arrow
-from tenure.source.record import parse
-from tenure.source.record_files import Placed, Record, Unfit, read_documents, read_lines, read_placed
+from tenure.source.record_files import Placed, Record, read_documents, read_lines, read_placed
 
 __all__ = ["Appended", "Refused", "append_events", "append_files", "project_log"]
 
@@ -261,28 +260,13 @@ class _Checked:
         self.examples: list[Refused] = []
 
     def take(self, piece: Sequence[Placed]) -> list[Record]:
-        """The good ones of a piece: a consumer that met them now would count them."""
+        """The good ones of a piece."""
         self.read += len(piece)
-        records = {at: found for at, (_, found) in enumerate(piece) if not isinstance(found, Unfit)}
-        faults = self._faults(records)
-        for at, (where, found) in enumerate(piece):
-            if isinstance(found, Unfit):
-                self._refuse(Refused(where, found.reason, found.message))
-            elif at in faults:
-                self._refuse(Refused(where, faults[at].reason, faults[at].detail))
-        return [record for at, record in records.items() if at not in faults]
-
-    def _faults(self, records: Mapping[int, Record]) -> dict[int, Fault]:
-        count, now = len(records), to_micros(self._clock())
-        payloads = [payload for _, payload in records.values()]
-        batch = Batch(0, np.arange(count), np.full(count, now), payloads, [None] * count)
-        at = list(records)
-        return {at[fault.row]: fault for fault in parse(batch, self._schemas, self._zone)[1]}
-
-    def _refuse(self, refused: Refused) -> None:
-        self.refused[refused.reason] += 1
-        if len(self.examples) < _SHOWN:
-            self.examples.append(refused)
+        found = admit([document for _, document in piece], self._schemas, self._zone, to_micros(self._clock()))
+        self.refused.update(one.reason for one in found.refused)
+        shown = found.refused[: _SHOWN - len(self.examples)]
+        self.examples += [Refused(piece[one.index][0], one.reason, one.detail) for one in shown]
+        return list(found.records.values())
 
 
 class _Appending:

@@ -25,7 +25,7 @@ from tenure.core.errors import InputError, NotFoundError
 from tenure.source.document import LARGEST, to_record
 from tenure.source.reading import WHITESPACE
 
-__all__ = ["Placed", "Record", "Unfit", "read_documents", "read_lines", "read_placed", "read_records"]
+__all__ = ["Placed", "Record", "Unfit", "as_record", "read_documents", "read_lines", "read_placed", "read_records"]
 
 Record = tuple[str, bytes]
 PIECE = 5_000
@@ -159,22 +159,40 @@ def read_documents(documents: Iterable[Mapping[str, Any]], *, event_type: str | 
     yield from _pieces(((f"event {number:,}", one) for number, one in enumerate(documents, 1)), event_type)
 
 
-def _pieces(
-    documents: Iterator[tuple[str, Mapping[str, Any] | Unfit]], event_type: str | None
-) -> Iterator[list[Placed]]:
-    placed = ((place, _record(document, event_type)) for place, document in documents)
-    while piece := list(islice(placed, PIECE)):
-        yield piece
+def as_record(document: object, event_type: str | None = None) -> Record | Unfit:
+    """The record of one document, or why it can be none.
 
+    Parameters
+    ----------
+    document : mapping, or anything else
+        What is meant to be an event; what was found unfit already stays so.
+    event_type : str, optional
+        The type of an event that names none.
 
-def _record(document: Mapping[str, Any] | Unfit, event_type: str | None) -> Record | Unfit:
+    Examples
+    --------
+    >>> as_record({"customer_id": "ada", "time": "2026-01-31"}, "visit")
+    ('ada', b'{"customer_id":"ada","time":"2026-01-31","type":"visit"}')
+    >>> as_record(["ada"]).message
+    'This is no JSON object.'
+    """
     if isinstance(document, Unfit):
         return document
+    if not isinstance(document, Mapping):
+        return Unfit("This is no JSON object.", "Write each event as an object.")
     named = document if document.get("type") is not None or event_type is None else {**document, "type": event_type}
     try:
         return to_record(named)
     except InputError as error:
         return Unfit(error.message, error.hint, _reason(named, error.ids.get("field")))
+
+
+def _pieces(
+    documents: Iterator[tuple[str, Mapping[str, Any] | Unfit]], event_type: str | None
+) -> Iterator[list[Placed]]:
+    placed = ((place, as_record(document, event_type)) for place, document in documents)
+    while piece := list(islice(placed, PIECE)):
+        yield piece
 
 
 def _reason(document: Mapping[str, Any], name: object) -> str:
