@@ -8,10 +8,9 @@ customer is named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from tenure.core.guard import State
+from tenure.core.guard import State
 
 __all__ = ["Observer", "Where", "silent_observer"]
 
