@@ -12,6 +12,8 @@ were folded stands in the encoder.
 from __future__ import annotations
 
 import math
+import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,7 +29,7 @@ from tenure.core.errors import HistoryError, InputError, NotFoundError, did_you_
 from tenure.model.document import build, plain
 from tenure.model.protocol import Column, Matrix
 
-__all__ = ["MAX_CATEGORIES", "MIN_ROWS", "Dropped", "EncodedColumn", "Encoder"]
+__all__ = ["MAX_CATEGORIES", "MIN_ROWS", "Dropped", "EncodedColumn", "Encoder", "shown"]
 
 MAX_CATEGORIES = 1000
 MIN_ROWS = 10
@@ -186,7 +188,9 @@ class Encoder:
             )
         return row
 
-    def encode_columns(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Matrix:
+    def encode_columns(
+        self, columns: Mapping[str, npt.NDArray[np.float64] | Sequence[str | None]], rows: Sequence[int]
+    ) -> Matrix:
         """Encode rows that lie as plain columns, as `transform` encodes them; what is infinite stays so.
 
         Many rows at once for those who wait: nothing is done for every value of a number, and there is no table.
@@ -217,7 +221,8 @@ class Encoder:
         matrix = np.empty((len(self.columns), len(rows)), dtype=np.float32)
         with np.errstate(over="ignore"):
             if self._numbers:
-                matrix[self._numbers] = np.array([columns[name] for name in self._number_names])[:, rows]
+                numbers = np.array([columns[name] for name in self._number_names], dtype=np.float64)
+                matrix[self._numbers] = numbers[:, rows]
         for place, (name, codes) in enumerate(self._codes):
             if codes is not None:
                 cells, other = columns[name], float(len(codes))
@@ -345,11 +350,25 @@ def _single(name: str, codes: Mapping[str, float] | None, value: Any) -> float:
             return codes.get(value, float(len(codes))) if codes is not None else float(value)
         except OverflowError:  # a whole number of more than 308 digits
             return math.inf
+    kind = "number" if codes is None else "category"
     raise InputError(
-        f"The value of {name!r} is {value!r}, and the model knows a {'number' if codes is None else 'category'} there.",
+        f"The value of {name!r} is {shown(value)}, and the model knows a {kind} there.",
         hint="Give the value as it was at training.",
         column=name,
     )
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: of a text, the beginning and the end.
+
+    Examples
+    --------
+    >>> shown("x" * 1000), shown(3), shown(10**5000)
+    ("'xxxxxxxxxxxx...xxxxxxxxxxxxx'", '3', 'a number of more than 308 digits')
+    """
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return "a number of more than 308 digits"
+    return reprlib.repr(value)
 
 
 def _number(chunk: pa.Array, out: Values) -> None:

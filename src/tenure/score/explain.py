@@ -28,7 +28,7 @@ from tenure.model.parts import Parts
 from tenure.model.protocol import Contributions, Matrix, Vector
 from tenure.score.phrase import Phrases, Value
 
-__all__ = ["Explained", "Explainer", "Reason", "effects", "points"]
+__all__ = ["Explained", "Explainer", "Reason", "effects", "plain_value", "points"]
 
 LEAST_EFFECT = 0.005  # half a percentage point; what goes with less is no reason to give
 
@@ -154,7 +154,7 @@ class Explainer:
         cells = {name: table.column(name).to_pylist() for name in self.columns if name in table.column_names}
         matrix = self._encoded(table, cells)
         return self.explain_encoded(
-            matrix, [[_value(one) for one in cells[name]] for name in self.columns], customer_ids
+            matrix, [[plain_value(one) for one in cells[name]] for name in self.columns], customer_ids
         )
 
     def explain_encoded(
@@ -205,7 +205,7 @@ class Explainer:
         """
         found = self.parts.contributions(table)
         effect = effects(found, self.parts.calibrated)
-        columns = [table.column(name) for name in self.columns]
+        cells = [table.column(name) for name in self.columns]
         topics = [self.phrases.topic(name) for name in self.columns]
         rows = []
         for row, order in enumerate(np.argsort(-effect, axis=1, kind="stable").tolist()):
@@ -215,7 +215,7 @@ class Explainer:
                     break
                 chosen.setdefault(topics[place], place)
             rows.append(tuple(
-                self._reason(place, _value(columns[place][row].as_py()), found.values[row, place], effect[row, place])
+                self._reason(place, plain_value(cells[place][row].as_py()), found.values[row, place], effect[row, place])
                 for place in chosen.values()
             ))  # fmt: skip
         return rows
@@ -230,8 +230,14 @@ class Explainer:
         return Reason(name, value, self.phrases.usual_of(name), float(contribution), float(effect), said)
 
 
-def _value(value: Any) -> Value:
-    """A cell as a number, text, or None where it is missing."""
+def plain_value(value: Any) -> Value:
+    """A cell as a number, text, or None where it is missing.
+
+    Examples
+    --------
+    >>> plain_value(3), plain_value("basic"), plain_value(float("nan"))
+    (3.0, 'basic', None)
+    """
     if value is None or isinstance(value, str):
         return value
     number = float(value)

@@ -338,7 +338,8 @@ def _columns(
         for name, kind in plan.others:
             columns[name] = _texts(name, documents) if kind == "text" else _numbers(name, documents)
         if plan.features.tenure:
-            columns[TENURE_DAYS] = columns[TENURE_DAYS] + np.where(batch_at == NOTHING, 0, at - batch_at) / DAY_MICROS
+            since_batch = np.where(batch_at == NOTHING, 0, at - batch_at) / DAY_MICROS
+            columns[TENURE_DAYS] = _numbers(TENURE_DAYS, documents) + since_batch
     return columns
 
 
