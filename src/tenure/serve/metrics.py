@@ -154,8 +154,10 @@ class Metrics:
 
     def looked_up(self, where: Literal["memory", "database", "cache"], found: int, missed: int) -> None:
         """Kept scores were looked for."""
-        self._lookups.add((where, "yes"), found)
-        self._lookups.add((where, "no"), missed)
+        if found:
+            self._lookups.add((where, "yes"), found)
+        if missed:
+            self._lookups.add((where, "no"), missed)
 
     def fresh(self, seconds: Sequence[float]) -> None:
         """Features were read, of these ages."""

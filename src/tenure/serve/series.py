@@ -100,7 +100,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._folder = os.environ.get(FOLDER)
-        disable_created_metrics()  # several processes cannot tell them, so one does not either
+        # Several processes cannot tell when a series was made, so one does not either.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         # The library asks this name for a place to keep a number whenever a series is made; a process that has its own
         # notion of who it is sets it, as servers do whose workers are numbered.
         if self._folder:

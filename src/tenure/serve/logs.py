@@ -1,0 +1,303 @@
+"""What the service says about itself: one JSON object a line, on standard error.
+
+Enters: answered requests, and the records that tenure's and other packages' loggers make. Leaves: lines with the fields
+of `FIELDS` and no others. Invariant: a line never holds a customer's id, a token, a query or a body.
+
+How that is kept
+----------------
+Nobody can tell from a text whether it holds a customer's id, so what callers or data had a part in is never written:
+
+- A request is written as its method, its route's template and its status; never its path.
+- Tenure's loggers say fixed words; what varies comes in the fields of `FIELDS`, by name, and every other is left out.
+  Texts that are formatted into the words are replaced by `…`, numbers are not.
+- Of an exception its kind and the places that it passed are written, never its message: "no customer 'c100'" is one.
+- Other packages compose their messages as they like, so of them only the logger's name and the level are written,
+  except uvicorn's, whose words are fixed.
+- Whatever looks like an API key is blackened in every line, last of all.
+
+A request id is written as the caller chose it, for it is there to be found again: callers are told to make it up.
+
+Requests are written together, a few times a second, for a system call each would cost more than many of the answers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Protocol
+
+from tenure.core.errors import TenureError
+from tenure.serve.metrics import METHODS, NOT_KNOWN, Answered
+
+__all__ = ["FIELDS", "JsonLines", "LoggedRequest", "RequestLog", "logging_as_json"]
+
+FIELDS = (
+    "request_id",
+    "method",
+    "route",
+    "status",
+    "seconds",
+    "key_id",
+    "address",
+    "alias",
+    "count",
+    "dependency",
+    "exit_code",
+    "reason",
+    "state",
+    "version",
+    "worker",
+)
+"""Names of the values that a record may carry: `logger.info("A version serves.", extra={"version": "v2"})`."""
+TOKEN = re.compile(r"tenure_[A-Za-z0-9]+_[A-Za-z0-9_-]{8,}")
+HIDDEN = "…"
+ATOMIC_BYTES = 4096  # a pipe takes this much at once, without lines of other processes in between
+FAILURE = 500
+FRAMES = 20
+
+
+class LoggedRequest(Answered, Protocol):
+    """What is written of a request."""
+
+    @property
+    def request_id(self) -> str:
+        """The caller's, or one that was made up for the request."""
+
+
+def _line(fields: dict[str, Any]) -> str:
+    """One line of JSON, without anything that looks like a token."""
+    text = json.dumps(fields, ensure_ascii=False, default=lambda value: type(value).__name__)
+    return TOKEN.sub(HIDDEN, text)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as a line of JSON.
+
+    Parameters
+    ----------
+    worker : int or None
+        Which worker writes; None for the process that watches over them.
+
+    Examples
+    --------
+    >>> record = logging.LogRecord("tenure.serve", logging.INFO, "", 0, "%d of %s", (3, "c100"), None)
+    >>> json.loads(JsonLines(None).format(record))["message"]
+    '3 of …'
+    """
+
+    def __init__(self, worker: int | None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the fixed words and the known fields, and nothing else."""
+        fields = {
+            "time": _time(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _words(record),
+            **self._worker,
+            **{name: record.__dict__[name] for name in FIELDS if name in record.__dict__},
+        }
+        if record.exc_info and record.exc_info[1]:
+            fields |= _of_exception(record.exc_info[1])
+        return _line(fields)
+
+
+def _words(record: logging.LogRecord) -> str:
+    top = record.name.partition(".")[0]
+    if top not in {"tenure", "uvicorn"} or not isinstance(record.msg, str):
+        return HIDDEN
+    if not record.args:
+        return record.msg.strip()
+    arguments = record.args if isinstance(record.args, tuple) else (record.args,)
+    try:
+        return record.msg % tuple(value if isinstance(value, int | float) else HIDDEN for value in arguments)
+    except (TypeError, ValueError):
+        return record.msg
+
+
+def _of_exception(error: BaseException) -> dict[str, Any]:
+    """The kinds of an exception and of its causes, and where it passed: frames as `module:line function`."""
+    kinds: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(kinds) < FRAMES:
+        kinds.append(cause.code if isinstance(cause, TenureError) else type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    return {"error": kinds[0], "causes": kinds[1:], "where": _frames(error.__traceback__)}
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
+    return [
+        f"{frame.f_globals.get('__name__', HIDDEN)}:{line} {frame.f_code.co_name}"
+        for frame, line in list(traceback.walk_tb(trace))[-FRAMES:]
+    ]
+
+
+@contextmanager
+def logging_as_json(worker: int | None = None) -> Iterator[None]:
+    """Let every logger of this process write JSON lines on standard error, and what nobody caught as well.
+
+    Parameters
+    ----------
+    worker : int or None
+        As of `JsonLines`.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(worker))
+    root, tenure, uvicorn = (logging.getLogger(name) for name in (None, "tenure", "uvicorn"))
+    before = root.handlers[:], root.level, tenure.level, uvicorn.level, sys.excepthook, threading.excepthook
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    tenure.setLevel(logging.INFO)
+    uvicorn.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook, threading.excepthook = _uncaught, _uncaught_in_thread
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers[:] = before[0]
+        for logger, level in zip((root, tenure, uvicorn), before[1:4], strict=True):
+            logger.setLevel(level)
+        sys.excepthook, threading.excepthook = before[4], before[5]
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("tenure.serve").critical("Nobody caught this.", exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is not None:
+        _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+
+
+class RequestLog:
+    """Writes a line for every answered request, together with those of the same moment.
+
+    Parameters
+    ----------
+    worker : int
+        Which worker answers.
+    write : callable
+        Takes whole lines as bytes; by default they go to standard error.
+    every_seconds : float
+        How long a line waits at most.
+    most : int
+        Lines that may wait; where standard error takes none, more are counted instead of kept.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> lines: list[bytes] = []
+    >>> log = RequestLog(0, lines.append)
+    >>> request = dict(method="GET", template="/v1/score/{customer_id}", status=200, seconds=0.0021, key_id="k1")
+    >>> log.finished(SimpleNamespace(request_id="r1", **request))
+    >>> log.close()
+    >>> [json.loads(lines[0])[name] for name in ("level", "request_id", "route", "seconds")]
+    ['INFO', 'r1', '/v1/score/{customer_id}', 0.0021]
+    """
+
+    def __init__(
+        self,
+        worker: int,
+        write: Callable[[bytes], object] | None = None,
+        *,
+        every_seconds: float = 0.2,
+        most: int = 20_000,
+    ) -> None:
+        self._worker = worker
+        self._write = write or _to_standard_error
+        self._most = most
+        self._waiting: list[tuple[float, LoggedRequest]] = []
+        self._not_kept = 0
+        self._turn = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(every_seconds,), name="request-log", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def finished(self, request: LoggedRequest) -> None:
+        """A request was answered."""
+        if len(self._waiting) < self._most:
+            self._waiting.append((time.time(), request))
+        else:
+            self._not_kept += 1
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._turn:
+            waiting, self._waiting = self._waiting, []
+            not_kept, self._not_kept = self._not_kept, 0
+            lines = [self._told(when, request) for when, request in waiting]
+            if not_kept:
+                words = "Requests were answered faster than their lines could be written."
+                lines.append(_line(self._head(time.time(), "WARNING", words) | {"count": not_kept}))
+            for piece in _pieces(lines):
+                self._write(piece)
+
+    def close(self) -> None:
+        """Write what waits, and stop."""
+        self._closed.set()
+        self._thread.join()
+        self.flush()
+        atexit.unregister(self.close)
+
+    def _run(self, every_seconds: float) -> None:
+        while not self._closed.wait(every_seconds):
+            self.flush()
+
+    def _told(self, when: float, request: LoggedRequest) -> str:
+        return _line(
+            self._head(when, "ERROR" if request.status >= FAILURE else "INFO", "request")
+            | {
+                "request_id": request.request_id,
+                "method": request.method if request.method in METHODS else "OTHER",
+                "route": request.template or NOT_KNOWN,
+                "status": request.status,
+                "seconds": round(request.seconds, 6),
+                "key_id": request.key_id,
+            }
+        )
+
+    def _head(self, when: float, level: str, words: str) -> dict[str, Any]:
+        return {
+            "time": _time(when),
+            "level": level,
+            "logger": "tenure.serve.requests",
+            "message": words,
+            "worker": self._worker,
+        }
+
+
+def _pieces(lines: Sequence[str]) -> Iterable[bytes]:
+    """Whole lines, as many as a pipe takes without mixing them with those of other processes."""
+    piece = b""
+    for line in lines:
+        encoded = line.encode("utf-8", "replace") + b"\n"
+        if piece and len(piece) + len(encoded) > ATOMIC_BYTES:
+            yield piece
+            piece = b""
+        piece += encoded
+    if piece:
+        yield piece
+
+
+def _to_standard_error(piece: bytes) -> None:
+    while piece:
+        piece = piece[os.write(2, piece) :]
