@@ -1,0 +1,319 @@
+"""A request's path, query and body as typed values, and an error that names the part that is wrong.
+
+Enters: what the server parsed of a request line, and the bytes of a body. Leaves: a model of `serve/wire.py`. Invariant:
+whatever does not fit is refused with its place as a JSON path (`requests[3].features.visits`), a key that is not known
+with the nearest one that is, and a key that is said twice is refused and not decided by which comes last.
+
+Why not FastAPI's own parameters: they cost 30 to 75 microseconds a request, a third of what a request costs at all.
+The description of the API is made from the same models (`documented`), and a test holds every answer against it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar, get_args
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from tenure.core.errors import InputError, did_you_mean
+from tenure.serve.wire import CustomerPath
+
+__all__ = ["MalformedError", "check", "documented", "field_path", "read_body", "read_id", "read_query"]
+
+M = TypeVar("M", bound=BaseModel)
+BODY = "body"  # the place of what is wrong with a body as a whole
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_REMEMBERED = 512  # queries; a service is asked in few ways
+_LONGEST_QUERY = 1_024
+
+
+class MalformedError(InputError):
+    """A body that is no JSON at all (status 400): there is no field to name."""
+
+    code = "malformed"
+
+
+def field_path(places: Sequence[str | int], *, within: str = "") -> str:
+    """The place of a value inside a document, as a JSON path without its leading `$.`.
+
+    Parameters
+    ----------
+    places : sequence of str or int
+        Keys and indexes from the outside in.
+    within : str
+        The path that they start from.
+
+    Returns
+    -------
+    str
+        For example `requests[3].features.visits`; a name that is no plain word is quoted.
+
+    Examples
+    --------
+    >>> field_path(["requests", 3, "features", "total spend"])
+    'requests[3].features["total spend"]'
+    """
+    path = within
+    for place in places:
+        if isinstance(place, int):
+            path += f"[{place}]"
+        elif _PLAIN_NAME.match(place):
+            path += f".{place}" if path else place
+        else:
+            path += f"[{json.dumps(place[:200], ensure_ascii=False)}]"
+    return path
+
+
+def check(model: type[M], value: Any, *, within: str = "") -> M:
+    """Make a model of a parsed value, or say what is wrong with it.
+
+    Parameters
+    ----------
+    model : type
+        A pydantic model.
+    value : object
+        Parsed JSON, or a mapping of strings.
+    within : str
+        Where in the request the value stands, for example `requests[3]`.
+
+    Raises
+    ------
+    InputError
+        It does not fit; `field` is the place of the first thing that is wrong.
+
+    Examples
+    --------
+    >>> from tenure.serve.wire import ScoreQuery
+    >>> check(ScoreQuery, {"mode": "batch"}).mode
+    'batch'
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        raise _refusal(model, details, within) from None
+
+
+def _refusal(model: type[BaseModel], details: list[ErrorDetails], within: str) -> InputError:
+    first = details[0]
+    context = first.get("ctx") or {}
+    places = [*first["loc"], *([context["at"]] if "at" in context else [])]
+    field = field_path(places, within=within) or BODY
+    more = f" ({len(details) - 1} more are wrong.)" if len(details) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, first["loc"][:-1])
+        return InputError(f"`{field}` is not known here.{more}", hint=did_you_mean(str(places[-1]), known), field=field)
+    return InputError(f"`{field}` {_words(first)}.{more}", field=field)
+
+
+def _words(detail: ErrorDetails) -> str:
+    """What is wrong, as the end of a sentence that begins with the place."""
+    if detail["type"] == "missing":
+        return "is missing"
+    text = detail["msg"].rstrip(".").replace("Input should", "should").replace("Field required", "is missing")
+    return text[:1].lower() + text[1:]
+
+
+def _known_keys(model: type[BaseModel], places: Sequence[str | int]) -> list[str]:
+    """The keys of the object at a place of a model's document."""
+    for place in places:
+        if isinstance(place, str) and place in model.model_fields:
+            model = next(iter(_models_in(model.model_fields[place].annotation)), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def read_query(model: type[M], request: Request) -> M:
+    """The query of a request; the same query of another request is not parsed again.
+
+    Raises
+    ------
+    InputError
+        A parameter is not known, said twice, or has a value that it cannot have.
+    """
+    query: bytes = request.scope["query_string"]
+    if not query:
+        return _query(model, b"")
+    return _query(model, query) if len(query) <= _LONGEST_QUERY else _parse_query(model, query)
+
+
+def _parse_query(model: type[M], query: bytes) -> M:
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:
+        raise InputError("`query` is not percent-encoded UTF-8, or has over 100 parameters.", field="query") from None
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
+            field = field_path([name])
+            raise InputError(f"`{field}` is given twice.", hint="Give it once.", field=field)
+        values[name] = value
+    return check(model, values)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _query(model: type[M], query: bytes) -> M:
+    return _parse_query(model, query)
+
+
+def read_id(request: Request) -> str:
+    """The customer's id out of the path `…/{customer_id}`.
+
+    Raises
+    ------
+    InputError
+        It is not UTF-8, too long, or holds characters that no id may hold.
+    """
+    customer_id: str = request.scope["path_params"]["customer_id"]
+    if customer_id.isascii() and customer_id.isalnum() and len(customer_id) <= 200:
+        return customer_id
+    return check(CustomerPath, {"customer_id": customer_id}).customer_id
+
+
+async def read_body(model: type[M], request: Request) -> M:
+    """The body of a request.
+
+    Raises
+    ------
+    MalformedError
+        It is no JSON.
+    InputError
+        It is JSON that does not fit.
+    """
+    return check(model, parse(await request.body()))
+
+
+def parse(body: bytes) -> Any:
+    """JSON as Python's own values, in which no key was said twice.
+
+    Parameters
+    ----------
+    body : bytes
+        UTF-8.
+
+    Raises
+    ------
+    MalformedError
+        It is no JSON, or not UTF-8.
+    InputError
+        An object has a key twice.
+
+    Examples
+    --------
+    >>> parse(b'{"customer_id": "c1"}')
+    {'customer_id': 'c1'}
+    >>> parse(b'{"features": {"age": 1, "age": 2}}')
+    Traceback (most recent call last):
+    ...
+    tenure.core.errors.InputError: `features.age` is given twice.
+    → Give it once.
+    """
+    try:
+        value = from_json(body, cache_strings="keys")
+    except ValueError as error:
+        raise MalformedError(f"The body is no JSON: {str(error)[:200]}.", field=BODY) from None
+    # A member of an object has one colon, and a text may hold more: as many colons as members means no key was lost.
+    if body.count(b":") != _members(value):
+        _refuse_doubles(body)
+    return value
+
+
+def _members(value: Any) -> int:
+    """How many members all objects in a document have."""
+    if type(value) is dict:
+        return len(value) + sum(_members(inner) for inner in value.values() if type(inner) in {dict, list})
+    if type(value) is list:
+        return sum(_members(inner) for inner in value if type(inner) in {dict, list})
+    return 0
+
+
+class _Twice:
+    """Stands for an object that has a key twice."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _refuse_doubles(body: bytes) -> None:
+    """Parse once more, slowly, and refuse an object that has a key twice."""
+
+    def noted(pairs: list[tuple[str, Any]]) -> Any:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                return _Twice(key)
+            seen.add(key)
+        return dict(pairs)
+
+    places = _first_double(json.loads(body, object_pairs_hook=noted))
+    if places is not None:
+        field = field_path(places)
+        raise InputError(f"`{field}` is given twice.", hint="Give it once.", field=field)
+
+
+def _first_double(value: Any) -> list[str | int] | None:
+    """Where the first key that is said twice stands."""
+    if isinstance(value, _Twice):
+        return [value.key]
+    inner: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for place, item in inner:
+        found = _first_double(item)
+        if found is not None:
+            return [place, *found]
+    return None
+
+
+def documented(
+    *, path: type[BaseModel] | None = None, query: type[BaseModel] | None = None, body: type[BaseModel] | None = None
+) -> dict[str, Any]:
+    """What the API's description says of a route's parameters and body.
+
+    Parameters
+    ----------
+    path, query : type, optional
+        Models of which every field is a parameter.
+    body : type, optional
+        Model of the JSON body; `serve/app.py` adds its schema to the components.
+
+    Returns
+    -------
+    dict
+        For FastAPI's `openapi_extra`.
+
+    Examples
+    --------
+    >>> from tenure.serve.wire import ScoreQuery
+    >>> [parameter["name"] for parameter in documented(query=ScoreQuery)["parameters"]]
+    ['mode', 'explain']
+    """
+    parameters = [*_parameters(path, "path"), *_parameters(query, "query")]
+    said: dict[str, Any] = {"parameters": parameters} if parameters else {}
+    if body is not None:
+        schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+        said["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return said
+
+
+def _parameters(model: type[BaseModel] | None, where: str) -> list[dict[str, Any]]:
+    if model is None:
+        return []
+    properties: Mapping[str, Any] = model.model_json_schema()["properties"]
+    return [_parameter(name, dict(schema), where) for name, schema in properties.items()]
+
+
+def _parameter(name: str, schema: dict[str, Any], where: str) -> dict[str, Any]:
+    schema.pop("title", None)
+    text, examples = schema.pop("description", ""), schema.pop("examples", None)
+    parameter = {"name": name, "in": where, "required": where == "path", "description": text, "schema": schema}
+    return parameter | ({"example": examples[0]} if examples else {})
