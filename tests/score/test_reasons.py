@@ -7,15 +7,18 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tenure.core.database import open_database
 from tenure.core.settings import ScoreSettings, ValueSettings
 from tenure.score.batch import Batch, score_batch
-from tenure.score.explain import Explainer
+from tenure.score.explain import Explainer, Reason
 from tenure.score.predictor import Predictor
-from tenure.score.reason_rows import load_reasons, score_reasons
+from tenure.score.reason_rows import load_reasons, reasons_from_json, reasons_to_json, score_reasons
 from tenure.score.reasons import REASONS, read_reasons, reasons_text
 from tenure.score.rows import open_snapshot
 from tenure.score.run import ScoreSummary, read_summary
@@ -24,6 +27,8 @@ from tests.score.test_explain import customers, parts
 from tests.score.world import AS_OF, FLAT, NOON, content
 
 ROWS = 600
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.none() | NUMBERS | st.text()
 
 
 def snapshot(folder: Path) -> tuple[Path, pa.Table]:
@@ -72,7 +77,8 @@ def test_reasons_are_kept_as_data_too(tmp_path: Path) -> None:
     assert [one["customer_id"] for one in kept] == sorted(line["customer_id"] for line in best)
     assert set(kept[0]["reason"][0]) == {"feature", "value", "usual", "contribution", "effect", "text"}
     assert kept[0]["reasons"].startswith(kept[0]["reason"][0]["text"])
-    assert list(read_reasons(summary.folder / REASONS)) == [(one["customer_id"], one["reasons"]) for one in kept]
+    read = [(customer_id, reasons_text(reasons)) for customer_id, reasons in read_reasons(summary.folder / REASONS)]
+    assert read == [(one["customer_id"], one["reasons"]) for one in kept]
 
 
 def test_a_capacity_bounds_what_is_explained(tmp_path: Path) -> None:
@@ -107,9 +113,25 @@ def test_the_database_knows_the_reasons_too(tmp_path: Path) -> None:
     publish_scores(engine, summary.folder)
     listed = lines(summary)
     found = read_scores(engine, [line["customer_id"] for line in listed])
-    assert {key: score.reasons or "" for key, score in found.items()} == {
-        line["customer_id"]: line["reasons"] for line in listed
-    }
+    said = {key: "" if score.reasons is None else reasons_text(score.reasons) for key, score in found.items()}
+    assert said == {line["customer_id"]: line["reasons"] for line in listed}
+
+
+def test_the_database_gives_back_the_reasons_themselves(tmp_path: Path) -> None:
+    engine = open_database("sqlite://")
+    summary = scored(tmp_path, ScoreSettings(explain=30))
+    publish_scores(engine, summary.folder)
+    kept = dict(read_reasons(summary.folder / REASONS))
+    found = read_scores(engine, list(kept))
+    assert {key: score.reasons for key, score in found.items()} == kept
+    _, table = snapshot(tmp_path)
+    rows = table.filter(pc.is_in(table.column("customer_id"), pa.array(list(kept))))
+    assert list(kept.values()) == Explainer(parts()).raising(rows, 3)
+
+
+@given(st.lists(st.builds(Reason, st.text(), VALUES, st.none() | NUMBERS, NUMBERS, NUMBERS, st.text()), max_size=4))
+def test_reasons_survive_the_database(reasons: list[Reason]) -> None:
+    assert reasons_from_json(reasons_to_json(reasons)) == tuple(reasons)
 
 
 def test_reasons_of_a_replaced_run_are_gone(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ class Explainer:
             Reasons per row at most; fewer where fewer raise it by half a percentage point.
         """
         found = self.parts.contributions(table)
-        effect = effects(found, self.parts.calibrated)
+        added, effect = found.values, effects(found, self.parts.calibrated)
         cells = [table.column(name) for name in self.columns]
         topics = [self.phrases.topic(name) for name in self.columns]
         rows = []
@@ -215,7 +215,7 @@ class Explainer:
                     break
                 chosen.setdefault(topics[place], place)
             rows.append(tuple(
-                self._reason(place, plain_value(cells[place][row].as_py()), found.values[row, place], effect[row, place])
+                self._reason(place, plain_value(cells[place][row].as_py()), added[row, place], effect[row, place])
                 for place in chosen.values()
             ))  # fmt: skip
         return rows

@@ -77,14 +77,14 @@ def write_reasons(
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def read_reasons(path: Path) -> Iterator[tuple[str, str]]:
-    """Customer and reasons as a text, for every customer who was explained; none where there is no file."""
+def read_reasons(path: Path) -> Iterator[tuple[str, tuple[Reason, ...]]]:
+    """Customer and reasons, for every customer who was explained; none where there is no file."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
             found = json.loads(line)
-            yield found[ID], found["reasons"]
+            yield found[ID], tuple(Reason(**one) for one in found["reason"])
 
 
 def reasons_sql(path: Path) -> str:

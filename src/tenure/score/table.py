@@ -24,8 +24,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from tenure.core.database import metadata, utc_now_column
 from tenure.core.errors import StateError
 from tenure.core.progress import Progress, silent
+from tenure.score.explain import Reason
 from tenure.score.place import exclusive
-from tenure.score.reason_rows import drop_reasons, load_reasons, score_reasons
+from tenure.score.reason_rows import drop_reasons, load_reasons, reasons_from_json, score_reasons
 from tenure.score.reasons import REASONS
 from tenure.score.rows import open_snapshot
 from tenure.score.run import ScoreSummary, read_summary
@@ -98,8 +99,8 @@ class StoredScore:
         Version that scored.
     features_as_of, computed_at : datetime
         UTC; cutoff of the features, and when the batch began.
-    reasons : str or None
-        What raises the probability most, in words; None for those who were not explained.
+    reasons : tuple of Reason or None
+        What raises the probability most, the strongest effect first; None for those who were not explained.
     """
 
     customer_id: str
@@ -112,7 +113,7 @@ class StoredScore:
     model_version: str
     features_as_of: datetime
     computed_at: datetime
-    reasons: str | None = None
+    reasons: tuple[Reason, ...] | None = None
 
 
 def publish_scores(engine: Engine, folder: Path, progress: Progress = silent) -> None:
@@ -323,5 +324,5 @@ def _stored(row: sa.Row[Any]) -> StoredScore:
         row.model_version,
         datetime.fromisoformat(row.as_of),
         datetime.fromisoformat(row.computed_at),
-        row.reasons,
+        None if row.reasons is None else reasons_from_json(row.reasons),
     )
