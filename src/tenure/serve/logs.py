@@ -35,12 +35,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from tenure.core.errors import TenureError
-from tenure.serve.metrics import METHODS, NOT_KNOWN, Answered
+from tenure.serve.gate import Finished
+from tenure.serve.metrics import METHODS, NOT_KNOWN
 
-__all__ = ["FIELDS", "JsonLines", "LoggedRequest", "RequestLog", "logging_as_json"]
+__all__ = ["FIELDS", "JsonLines", "RequestLog", "logging_as_json"]
 
 FIELDS = (
     "request_id",
@@ -65,14 +66,6 @@ HIDDEN = "…"
 ATOMIC_BYTES = 4096  # a pipe takes this much at once, without lines of other processes in between
 FAILURE = 500
 FRAMES = 20
-
-
-class LoggedRequest(Answered, Protocol):
-    """What is written of a request."""
-
-    @property
-    def request_id(self) -> str:
-        """The caller's, or one that was made up for the request."""
 
 
 def _line(fields: dict[str, Any]) -> str:
@@ -203,11 +196,9 @@ class RequestLog:
 
     Examples
     --------
-    >>> from types import SimpleNamespace
     >>> lines: list[bytes] = []
     >>> log = RequestLog(0, lines.append)
-    >>> request = dict(method="GET", template="/v1/score/{customer_id}", status=200, seconds=0.0021, key_id="k1")
-    >>> log.finished(SimpleNamespace(request_id="r1", **request))
+    >>> log.finished(Finished("GET", "/v1/score/{customer_id}", 200, 0.0021, "k1", "r1"))
     >>> log.close()
     >>> [json.loads(lines[0])[name] for name in ("level", "request_id", "route", "seconds")]
     ['INFO', 'r1', '/v1/score/{customer_id}', 0.0021]
@@ -224,7 +215,7 @@ class RequestLog:
         self._worker = worker
         self._write = write or _to_standard_error
         self._most = most
-        self._waiting: list[tuple[float, LoggedRequest]] = []
+        self._waiting: list[tuple[float, Finished]] = []
         self._not_kept = 0
         self._turn = threading.Lock()
         self._closed = threading.Event()
@@ -232,7 +223,7 @@ class RequestLog:
         self._thread.start()
         atexit.register(self.close)
 
-    def finished(self, request: LoggedRequest) -> None:
+    def finished(self, request: Finished) -> None:
         """A request was answered."""
         if len(self._waiting) < self._most:
             self._waiting.append((time.time(), request))
@@ -262,7 +253,7 @@ class RequestLog:
         while not self._closed.wait(every_seconds):
             self.flush()
 
-    def _told(self, when: float, request: LoggedRequest) -> str:
+    def _told(self, when: float, request: Finished) -> str:
         return _line(
             self._head(when, "ERROR" if request.status >= FAILURE else "INFO", "request")
             | {

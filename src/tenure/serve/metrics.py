@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from tenure.core.guard import State
 from tenure.score.served import Cause, ServedScore
+from tenure.serve.gate import Finished
 from tenure.serve.series import Counts, Level, Moving, Registry, Spread
 
-__all__ = ["CONTENT_TYPE", "METHODS", "NOT_KNOWN", "Answered", "Metrics"]
+__all__ = ["CONTENT_TYPE", "METHODS", "NOT_KNOWN", "Metrics"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 NOT_KNOWN = "(none)"
@@ -27,30 +28,6 @@ STATES: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
 AGES = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0)
 TOO_MANY_REQUESTS = 429
-
-
-class Answered(Protocol):
-    """What is known of a request once it is answered."""
-
-    @property
-    def method(self) -> str:
-        """As the caller sent it."""
-
-    @property
-    def template(self) -> str | None:
-        """The route's path with names in place of ids; None where no route takes the request."""
-
-    @property
-    def status(self) -> int:
-        """Of HTTP."""
-
-    @property
-    def seconds(self) -> float:
-        """From the request's head to the end of its answer."""
-
-    @property
-    def key_id(self) -> str | None:
-        """Of the API key; None where no valid one was given."""
 
 
 class Metrics:
@@ -79,12 +56,12 @@ class Metrics:
         return self._registry.text()
 
     def _count_requests(self, registry: Registry) -> None:
-        self._requests = Counts(registry, "tenure_requests", "Requests answered.", ("method", "route", "status"))
+        self._requests = Counts(registry, "tenure_requests", "Requests request.", ("method", "route", "status"))
         seconds = "Seconds from a request's head to the end of its answer."
         self._latency = Spread(registry, "tenure_request_seconds", seconds, ("route",), LATENCIES)
         self._limited = Counts(registry, "tenure_rate_limited", "Requests beyond the rate of a key.", ("key",))
         self._events = Counts(registry, "tenure_events", "Events that were sent, by what became of them.", ("result",))
-        level = Level(registry, "tenure_requests_in_flight", "Requests that are being answered.", (), "sum")
+        level = Level(registry, "tenure_requests_in_flight", "Requests that are being request.", (), "sum")
         self._in_flight = Moving(level)
 
     def _count_scores(self, registry: Registry) -> None:
@@ -120,17 +97,17 @@ class Metrics:
         """It was answered, or its caller went away."""
         self._in_flight.add(-1)
 
-    def finished(self, answered: Answered) -> None:
-        """A request was answered."""
-        route = answered.template or NOT_KNOWN
-        method = answered.method if answered.method in METHODS else "OTHER"
-        self._requests.add((method, route, answered.status))
-        self._latency.add((route,), (answered.seconds,))
-        if answered.status == TOO_MANY_REQUESTS:
-            self._limited.add((answered.key_id or NOT_KNOWN,))
+    def finished(self, request: Finished) -> None:
+        """A request was request."""
+        route = request.template or NOT_KNOWN
+        method = request.method if request.method in METHODS else "OTHER"
+        self._requests.add((method, route, request.status))
+        self._latency.add((route,), (request.seconds,))
+        if request.status == TOO_MANY_REQUESTS:
+            self._limited.add((request.key_id or NOT_KNOWN,))
 
     def scored(self, score: ServedScore) -> None:
-        """A score was answered."""
+        """A score was request."""
         self._predictions.add((score.model_version, score.source))
         for cause in score.degraded_because:
             self._degraded.add((cause,))
