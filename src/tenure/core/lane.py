@@ -17,7 +17,7 @@ from threading import Lock, Thread
 
 __all__ = ["Outcome", "Task", "run_in_lane"]
 
-MOST_IDLE = 32
+LANE, MOST_IDLE = "tenure-lane", 32
 Outcome = tuple[object, BaseException | None]
 
 
@@ -51,6 +51,9 @@ class Task:
         """Do the work; never raises."""
         self.outcome = _attempt(self._work)
         self._ended(self)
+
+    def hand_over(self) -> None:
+        """Wake whoever waits."""
         self._done.release()
 
     def wait(self, seconds: float) -> bool:
@@ -67,7 +70,7 @@ class _Lane:
         self._given = Lock()
         self._task: Task | None = None
         self._given.acquire()
-        Thread(target=self._run, name="tenure-lane", daemon=True).start()
+        Thread(target=self._run, name=LANE, daemon=True).start()
 
     def give(self, task: Task) -> None:
         self._task = task
@@ -76,15 +79,20 @@ class _Lane:
     def _run(self) -> None:
         while True:
             self._given.acquire()
-            self._work()
-            if len(_idle) >= MOST_IDLE:
+            if not self._work():
                 return
-            _idle.append(self)
 
-    def _work(self) -> None:
+    def _work(self) -> bool:
+        """Do what was given; whether this thread will be needed again."""
         task, self._task = self._task, None  # what it holds must not live until the next one comes
-        if task is not None:
-            task.run()
+        if task is None:
+            return False
+        task.run()
+        is_needed = len(_idle) < MOST_IDLE
+        if is_needed:
+            _idle.append(self)  # before the outcome is handed over: the next task finds this thread
+        task.hand_over()
+        return is_needed
 
 
 _idle: deque[_Lane] = deque()

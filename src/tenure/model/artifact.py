@@ -132,6 +132,12 @@ class LoadedVersion:
         """Probability from which contacting pays; None where every customer has a threshold of their own."""
         return self.manifest.threshold
 
+    @property
+    def base_rate(self) -> float:
+        """Share of the customers of the test block who left; one half where a version keeps no judgement of itself."""
+        own = next((one for one in self.scorecard if one.kind == "model" and one.rows), None)
+        return 0.5 if own is None else own.positives / own.rows
+
     def predict(self, table: pa.Table) -> Vector:
         """Churn probability of each row of raw feature columns, float64 (rows,) in [0, 1].
 
@@ -151,6 +157,8 @@ class LoadedVersion:
         ------
         NotFoundError, InputError
             As `predict`.
+        UnavailableError
+            No model gave an answer.
         """
         return self.parts.answer(table)
 

@@ -123,6 +123,8 @@ class Parts:
         ------
         NotFoundError, InputError
             As `predict`.
+        UnavailableError
+            No model gave an answer.
 
         Examples
         --------
@@ -134,13 +136,36 @@ class Parts:
         >>> parts = Parts("xgboost", FeatureSet(), Encoder.fit(rows), late, Calibration(), standby=standby)
         >>> answer = parts.answer(rows)
         >>> answer.by, answer.value.tolist(), answer.passed_over[0].reason
-        ('logistic', [0.5, 0.5, 0.5], 'failed: it gave a number that is not finite')
+        ('logistic', [0.5, 0.5, 0.5], 'xgboost gave a number that is not finite.')
         """
-        return self._relay.ask(self.encoder.transform(table))
+        return self.answer_matrix(self.encoder.transform(table))
+
+    def answer_matrix(self, matrix: Matrix) -> Answer:
+        """As `answer`, of rows that are encoded already.
+
+        Parameters
+        ----------
+        matrix : float32 array (rows, columns)
+            As the encoder makes it.
+
+        Raises
+        ------
+        UnavailableError
+            No model gave an answer.
+        """
+        return self.relay.ask(matrix)
 
     @cached_property
-    def _relay(self) -> Relay:
+    def relay(self) -> Relay:
+        """Those who answer, in their order, each behind a guard."""
         return relay_of(_members(self), self.model, self.standby)
+
+    def prepare(self) -> None:
+        """Work out what predictions and explanations of a few rows look up, so that nobody who waits waits for that."""
+        row = np.zeros((1, len(self.encoder.columns)), dtype=np.float32)
+        for member in _members(self):
+            member.predict(row)
+        self.model.contributions(row)
 
     def contributions(self, table: pa.Table) -> Contributions:
         """What each column of the encoder adds to each row's margin, before calibration.

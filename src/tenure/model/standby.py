@@ -31,7 +31,7 @@ from tenure.model.family_ensemble import EnsembleModel
 from tenure.model.golden import largest_difference
 from tenure.model.manifest import CALIBRATION
 from tenure.model.protocol import Matrix, Model, Vector, sigmoid
-from tenure.model.relay import Member, Relay
+from tenure.model.relay import LAST_SECONDS, Member, Relay
 
 __all__ = [
     "Standby",
@@ -164,7 +164,7 @@ def relay_of(members: Sequence[Member], model: Model, standby: Standby | None) -
     """The relay of a version's members, with the budget that the chain or the one standing by was made with."""
     if isinstance(model, ChainModel):
         return Relay(members, model.budget_seconds)
-    return Relay(members, standby.budget_seconds if standby is not None else 1.0)
+    return Relay(members, standby.budget_seconds if standby is not None else LAST_SECONDS)
 
 
 def write_answers(folder: Path, members: Sequence[Member], golden: Matrix) -> None:
