@@ -56,7 +56,7 @@ class NoCache:
     name = "none"
     is_local = True
 
-    def get(self, keys: Sequence[str]) -> dict[str, ServedScore]:
+    def get(self, keys: Sequence[str]) -> dict[str, ServedScore]:  # noqa: ARG002 - there is nothing under any
         """Find nothing."""
         return {}
 

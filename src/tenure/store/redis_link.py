@@ -26,6 +26,7 @@ __all__ = ["Command", "Link", "Servers", "reply_error"]
 
 Command = Sequence[str | bytes | int]
 
+_SETTING = "[store] online"
 _HINT = "Check that Redis runs and can be reached, then try again; nothing needs to be restarted here."
 # Replies after which the same may succeed a little later, or on another server.
 _PASSING = (
@@ -120,6 +121,8 @@ class Servers:
         As redis-py takes it; `redis+cluster://` and `rediss+cluster://` name one server of a cluster.
     timeout : float
         Seconds to connect, and to wait for an answer, unless the URL says otherwise.
+    setting : str
+        Where the URL is written, for whoever has to correct it.
 
     Raises
     ------
@@ -127,11 +130,12 @@ class Servers:
         The URL is not understood.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, setting: str = _SETTING) -> None:
         redis = require("redis")
         require("hiredis")
         self._redis_error: type[Exception] = redis.exceptions.RedisError
         self._slot_of: Callable[[bytes], int] = require("redis.crc").key_slot
+        self._setting = setting
         self.is_cluster = "+cluster:" in url
         try:
             options = dict(redis.connection.parse_url(url.replace("+cluster:", ":")))
@@ -140,7 +144,7 @@ class Servers:
             self._options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options, **fixed}
             self._class(**self._options)  # connects to nobody yet, but knows which options there are
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"[store] online is not a Redis URL: {error}.", hint=_URL_HINT) from None
+            raise ConfigError(f"{setting} is not a Redis URL: {error}.", hint=_URL_HINT) from None
         self._address = (str(options.get("host", "localhost")), int(options.get("port", 6379)))
         self.shown = f"{self._address[0]}:{self._address[1]}" if "path" not in options else str(options["path"])
         self._pools: dict[tuple[str, int], Idle[Link]] = {}
@@ -188,7 +192,7 @@ class Servers:
             if not self._is_elsewhere(errors[0]):
                 break
             self.learn()
-        raise reply_error(errors[0], self.shown)
+        raise reply_error(errors[0], self.shown, self._setting)
 
     @contextmanager
     def lend(self, pool: Idle[Link]) -> Iterator[Link]:
@@ -266,7 +270,7 @@ class Servers:
         if isinstance(error, OSError):
             return UnreachableError(f"Redis at {self.shown} cannot be reached: {error}.", hint=_HINT)
         if isinstance(error, self._redis_error) or type(error).__module__.startswith("hiredis"):
-            return reply_error(error, self.shown)
+            return reply_error(error, self.shown, self._setting)
         return None
 
     def _is_elsewhere(self, error: Exception) -> bool:
@@ -287,7 +291,7 @@ class Servers:
 _URL_HINT = 'Use "redis://host:6379/0", "rediss://…", "redis+cluster://host:7000" or "unix:///path/redis.sock".'
 
 
-def reply_error(error: BaseException, shown: str) -> TenureError:
+def reply_error(error: BaseException, shown: str, setting: str = _SETTING) -> TenureError:
     """What Redis refused, as an error that says what to do.
 
     Parameters
@@ -296,6 +300,8 @@ def reply_error(error: BaseException, shown: str) -> TenureError:
         Its text begins with Redis's own word for the error, or is redis-py's.
     shown : str
         Which server said so.
+    setting : str
+        Where its URL is written.
 
     Examples
     --------
@@ -308,7 +314,7 @@ def reply_error(error: BaseException, shown: str) -> TenureError:
     word = text.partition(" ")[0]
     if word in _REFUSED or kind in {"AuthenticationError", "AuthenticationWrongNumberOfArgsError", "NoPermissionError"}:
         return ConfigError(
-            f"Redis at {shown} refused us: {text}.", hint="Check the user name and password in [store] online."
+            f"Redis at {shown} refused us: {text}.", hint=f"Check the user name and password in {setting}."
         )
     if word in _PASSING or kind in {"ConnectionError", "TimeoutError", "BusyLoadingError"}:
         return UnreachableError(f"Redis at {shown} cannot answer now: {text}.", hint=_HINT)
