@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-__all__ = ["ANY_KEY", "POLICY", "PUBLIC", "ROLES", "Need", "Policy", "Role", "Routes", "UnsuitablePathError"]
+__all__ = ["ANY_KEY", "POLICY", "PUBLIC", "ROLES", "Need", "Policy", "Role", "Routes", "Site", "UnsuitablePathError"]
 
 Role = Literal["score", "events", "admin"]
 ROLES: Final[tuple[Role, ...]] = ("score", "events", "admin")
@@ -47,7 +47,7 @@ class UnsuitablePathError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Site:
     """A path of the policy, with what each of its methods needs.
 
     Parameters
@@ -56,13 +56,10 @@ class Place:
         The path as the policy writes it; names the route in metrics and logs.
     needs : mapping
         By method.
-    allow : bytes
-        The methods, for the `Allow` header.
     """
 
     template: str
     needs: Mapping[str, Need]
-    allow: bytes
 
 
 class Routes:
@@ -88,21 +85,21 @@ class Routes:
     """
 
     def __init__(self, policy: Policy) -> None:
-        self._exact: dict[str, Place] = {}
-        self._below: dict[str, Place] = {}
+        self._exact: dict[str, Site] = {}
+        self._below: dict[str, Site] = {}
         for template in dict.fromkeys(path for _, path in policy):
             needs = {method: need for (method, path), need in policy.items() if path == template}
-            place = Place(template, needs, ", ".join(sorted(needs)).encode())
+            site = Site(template, needs)
             head, _, last = template.rpartition("/")
             if "{" in head or ("{" in last and not (last.startswith("{") and last.endswith("}"))):
                 raise UnsuitablePathError(f"{template}: only the whole last part of a path may be a parameter.")
             if "{" in last:
-                self._below[head] = place
+                self._below[head] = site
             else:
-                self._exact[template] = place
+                self._exact[template] = site
 
-    def find(self, path: str) -> Place | None:
-        """The place that a path leads to, or None where no line of the policy speaks of it."""
+    def find(self, path: str) -> Site | None:
+        """The site that a path leads to, or None where no line of the policy speaks of it."""
         found = self._exact.get(path)
         if found is not None:
             return found
