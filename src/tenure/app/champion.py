@@ -1,0 +1,111 @@
+"""The version that answers: the one that an alias points at, loaded once it has proven itself.
+
+Enters: a project. Leaves: a `LiveModel`, and another one when the alias has moved. Invariant: a version that did not
+prove itself never takes the place of one that did; whoever asks is told why, and the old one goes on answering.
+
+A version that was refused is tried again after a minute, not at every look: verifying starts a process, and a folder
+that is damaged now is most likely still damaged in a second. Once somebody restores it, a minute is not long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy.engine import Engine
+
+from tenure.app.place import Place
+from tenure.core.errors import TenureError
+from tenure.model.artifact import LoadedVersion, load_version
+from tenure.model.registry import LATEST, Registry, Version
+from tenure.score.live import LiveModel
+
+__all__ = ["Champion"]
+
+AGAIN_SECONDS = 60.0
+
+
+class Champion:
+    """The version that an alias points at; until the alias exists, the latest one.
+
+    Parameters
+    ----------
+    place : Place
+        The project; `[serve] alias` names the alias.
+    database : Engine
+        Where versions and aliases are read.
+    monotonic : callable
+        Seconds on a clock that never runs backwards.
+
+    Raises
+    ------
+    NotFoundError
+        There is no version yet.
+    ArtifactError
+        The version may not be used.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> Champion(place, place.database())
+    Traceback (most recent call last):
+    tenure.core.errors.NotFoundError: There is no version 'latest': nothing has been trained yet.
+    → Train a version with `tenure train`.
+    """
+
+    def __init__(self, place: Place, database: Engine, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._place, self._monotonic = place, monotonic
+        self._registry = Registry(database, place.workspace / "versions", place.clock)
+        self._refusal: TenureError | None = None
+        self._refused, self._again_at = ("", ""), 0.0
+        wanted, alias = self._wanted()
+        self._identity = _identity(wanted)
+        self.model: LiveModel = self._live(load_version(wanted.folder, wanted.manifest_sha256), alias)
+
+    def look(self) -> LiveModel | None:
+        """Another model, where the alias has moved to a version that proved itself; else None.
+
+        Raises
+        ------
+        ArtifactError
+            The version that the alias points at now may not be used. For a minute the same is raised again unseen.
+        StateError
+            The database or the version's folder cannot be read now.
+        """
+        wanted, alias = self._wanted()
+        identity = _identity(wanted)
+        if identity == self._identity:
+            self._refusal = None
+            return None if alias == self.model.alias else self._take(identity, self.model.version, alias)
+        if self._refusal is not None and identity == self._refused and self._monotonic() < self._again_at:
+            raise self._refusal
+        try:
+            return self._take(identity, load_version(wanted.folder, wanted.manifest_sha256), alias)
+        except TenureError as error:
+            self._refusal, self._refused = error, identity
+            self._again_at = self._monotonic() + AGAIN_SECONDS
+            raise
+
+    def _take(self, identity: tuple[str, str], loaded: LoadedVersion, alias: str | None) -> LiveModel:
+        self.model = self._live(loaded, alias)
+        self._identity, self._refusal = identity, None
+        return self.model
+
+    def _live(self, loaded: LoadedVersion, alias: str | None) -> LiveModel:
+        return LiveModel.of(loaded, self._place.settings.value, alias=alias, clock=self._place.clock)
+
+    def _wanted(self) -> tuple[Version, str | None]:
+        """The version that shall answer, and the alias under which it does."""
+        alias = self._place.settings.serve.alias
+        versions = self._registry.versions()
+        for version in versions:
+            if alias in version.aliases:
+                return version, alias
+        return (versions[0] if versions else self._registry.resolve(LATEST)), None
+
+
+def _identity(version: Version) -> tuple[str, str]:
+    return version.name, version.manifest_sha256

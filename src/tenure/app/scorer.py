@@ -1,0 +1,152 @@
+"""Hybrid scoring of a project, put together from its settings.
+
+Enters: a `Place`. Leaves: a `HybridScorer` with everything behind it open: the version, the precomputed scores, the
+cache, the online store. Invariant: what is open is closed again, whatever fails in between; and nothing that is opened
+here ever writes into the project, beside scores into a cache and tables that do not exist yet.
+
+Two clocks. `place.clock` says how old a kept score is. The other one, `as_of`, says which instant live features speak
+for; it is the same unless a log from the past is being replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Engine
+
+from tenure.app.champion import Champion
+from tenure.app.place import Place
+from tenure.core.database import open_database
+from tenure.core.errors import ConfigError
+from tenure.core.time import Clock
+from tenure.score.cache import Cache, MemoryCache, NoCache
+from tenure.score.cache_redis import RedisCache
+from tenure.score.hybrid import HybridScorer
+from tenure.score.observe import Observer, silent_observer
+from tenure.score.precomputed import Precomputed
+from tenure.source.log import EventLog
+from tenure.source.logs import open_log
+from tenure.store.hybrid import OnlineRows
+from tenure.store.online import open_online
+
+__all__ = ["OpenedScorer", "open_scorer"]
+
+
+@dataclass(frozen=True)
+class OpenedScorer:
+    """Everything that scoring needs, open.
+
+    Parameters
+    ----------
+    scorer : HybridScorer
+        What answers.
+    champion : Champion
+        Which version it answers with.
+    database : Engine
+        The project's database, for reading.
+    log : EventLog or None
+        The log that events go into; None where the project is a plain table.
+    rows : OnlineRows or None
+        Fresh features; None where the project is a plain table.
+    """
+
+    scorer: HybridScorer
+    champion: Champion
+    database: Engine
+    log: EventLog | None
+    rows: OnlineRows | None
+
+
+@contextmanager
+def open_scorer(
+    place: Place, *, as_of: Clock | None = None, observer: Observer = silent_observer
+) -> Iterator[OpenedScorer]:
+    """Open everything that scoring needs.
+
+    Parameters
+    ----------
+    place : Place
+        The project.
+    as_of : Clock, optional
+        The instant that live features speak for; default: the project's clock.
+    observer : Observer
+        Who counts.
+
+    Raises
+    ------
+    NotFoundError
+        There is no version yet.
+    ArtifactError
+        The version may not be used.
+    ConfigError
+        A part is set to something that is not understood.
+    StateError
+        The database or the event log does not answer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.app.scoring import score
+    >>> from tenure.app.training import train_version
+    >>> from tenure.score.served import Ask
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> done = train_version(place), score(place)
+    >>> with open_scorer(place) as opened:
+    ...     [found] = opened.scorer.score([Ask("c100")])
+    >>> found.source, found.model_version, found.alias
+    ('batch', 'v1', 'champion')
+    """
+    settings = place.settings.serve
+    with ExitStack() as opened:
+        place.database().dispose()  # makes the tables that are missing; what follows only reads
+        database = open_database(place.settings.project.database, root=place.root, reading=True)
+        opened.callback(database.dispose)
+        champion = Champion(place, database)
+        cache = _cache(place)
+        opened.callback(cache.close)
+        log = rows = None
+        if place.settings.events:
+            clock = as_of or place.clock
+            log = open_log(place.settings.stream, place.root, clock=clock)
+            opened.callback(log.close)
+            rows = _online_rows(place, log, clock, observer, opened)
+        scorer = HybridScorer(
+            champion.model,
+            Precomputed(database, settings.entries),
+            cache,
+            rows,
+            settings,
+            clock=place.clock,
+            observer=observer,
+        )
+        yield OpenedScorer(scorer, champion, database, log, rows)
+
+
+def _online_rows(place: Place, log: EventLog, clock: Clock, observer: Observer, opened: ExitStack) -> OnlineRows:
+    store = open_online(
+        place.settings.store.online,
+        place.root,
+        project=place.settings.project.name,
+        partitions=log.partitions,
+        partitioner=place.settings.stream.partitioner,
+    )
+    opened.callback(store.close)
+    return OnlineRows(store, clock, observer.fresh)
+
+
+def _cache(place: Place) -> Cache:
+    settings = place.settings.serve
+    if settings.cache == "memory":
+        return MemoryCache(settings.entries, settings.cache_ttl)
+    if settings.cache == "none":
+        return NoCache()
+    if "://" in settings.cache:
+        return RedisCache(settings.cache, place.settings.project.name, settings.cache_ttl, settings.budget_seconds)
+    raise ConfigError(
+        f"[serve] cache is {settings.cache!r}; it is memory, none, or the URL of a Redis.",
+        hint='For example "memory" or "redis://localhost:6379/0".',
+    )

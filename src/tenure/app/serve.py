@@ -1,0 +1,323 @@
+"""`tenure serve`: the parts of a service, opened from a project's settings, and the worker that serves them.
+
+Enters: a `Place`, or what `tenure serve` was told, by an environment variable, in a process of its own. Leaves: an open
+`Service`, or an application. Invariant: a service is handed out only once a version has proven itself and every
+dependency was asked once, so that the first request finds what the thousandth does.
+
+A worker process is told what to serve by `TENURE_SERVE`: a JSON document that holds the settings file, what the command
+line puts over it, and how far the clock of live features is away from the wall clock. Passwords stand in the settings
+and in the environment, where they are anyway; none is written into that document that was not on the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tenure.app.place import Place
+from tenure.app.scorer import OpenedScorer, open_scorer
+from tenure.app.stream import event_schemas
+from tenure.app.watcher import Watcher
+from tenure.core.config import KeyPath
+from tenure.core.errors import ArtifactError, ConfigError, HistoryError
+from tenure.core.guard import State
+from tenure.core.time import Clock, format_instant, parse_timezone
+from tenure.serve.app import create_app
+from tenure.serve.facts import FactsReader
+from tenure.serve.intake import Intake
+from tenure.serve.keys import KeyRing, load_keys
+from tenure.serve.limits import Limiter
+from tenure.serve.metrics import Metrics
+from tenure.serve.service import About, Readiness, Service
+
+__all__ = ["TOLD", "Launch", "open_service", "worker_app"]
+
+TOLD = "TENURE_SERVE"
+_RATES = "rates"
+_log = logging.getLogger("tenure.serve")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What `tenure serve` was told.
+
+    Parameters
+    ----------
+    config : Path
+        The settings file.
+    overrides : mapping
+        What the command line puts over it.
+    ahead : timedelta
+        How far the instant of live features is ahead of the wall clock; negative in a replay of the past.
+    tls : bool
+        Whether connections are encrypted.
+
+    Examples
+    --------
+    >>> told = Launch(Path("tenure.toml"), {("serve", "port"): 0}, timedelta(days=-1)).to_json()
+    >>> Launch.from_json(told).overrides, Launch.from_json(told).ahead
+    ({('serve', 'port'): 0}, datetime.timedelta(days=-1))
+    """
+
+    config: Path
+    overrides: Mapping[KeyPath, Any]
+    ahead: timedelta = timedelta(0)
+    tls: bool = False
+
+    def to_json(self) -> str:
+        """The same as text, for another process."""
+        document = {
+            "config": str(self.config),
+            "overrides": list(self.overrides.items()),
+            "ahead_seconds": self.ahead.total_seconds(),
+            "tls": self.tls,
+        }
+        return json.dumps(document, default=_text)
+
+    @classmethod
+    def from_json(cls, text: str) -> Launch:
+        """What another process was told."""
+        found = json.loads(text)
+        overrides = {tuple(path): value for path, value in found["overrides"]}
+        return cls(Path(found["config"]), overrides, timedelta(seconds=found["ahead_seconds"]), found["tls"])
+
+    def place(self) -> Place:
+        """The project.
+
+        Raises
+        ------
+        NotFoundError
+            There is no settings file.
+        ConfigError
+            A key or value is not understood.
+        """
+        return Place.load(self.config, self.overrides)
+
+
+def _text(value: object) -> str:
+    """A value of TOML that JSON does not have: dates and times, which settings read as text just as well."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise ConfigError(f"{value!r} cannot be a setting.", hint="Use text, numbers, lists and dates.")
+
+
+def moved(clock: Clock, ahead: timedelta) -> Clock:
+    """A clock that runs like another one, so much ahead of it.
+
+    Examples
+    --------
+    >>> from tenure.core.time import fixed_clock
+    >>> moved(fixed_clock("2026-02-01"), timedelta(days=-1))().isoformat()
+    '2026-01-31T00:00:00+00:00'
+    """
+    return (lambda: clock() + ahead) if ahead else clock
+
+
+def ahead_of(place: Place, as_of: datetime) -> timedelta:
+    """How far the instant of live features is ahead of the wall clock, where a replay begins at `as_of`.
+
+    Raises
+    ------
+    ConfigError
+        The project is a plain table, whose rows have no instant that could be chosen.
+    HistoryError
+        The instant lies in the future.
+    """
+    event_schemas(place)
+    now = place.now()
+    if as_of > now:
+        raise HistoryError(
+            f"The instant {format_instant(as_of)} lies in the future: it is {format_instant(now)}.",
+            hint="Leave --as-of out: live features then speak for now.",
+            as_of=as_of,
+        )
+    return as_of - now
+
+
+@contextmanager
+def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = False) -> Iterator[Service]:
+    """Open everything that a service needs, and look after it until the end of the block.
+
+    Parameters
+    ----------
+    place : Place
+        The project.
+    ahead : timedelta
+        How far the instant of live features is ahead of the wall clock.
+    tls : bool
+        Whether connections are encrypted.
+
+    Raises
+    ------
+    NotFoundError
+        There is no version yet.
+    ArtifactError
+        The version may not be used.
+    ConfigError
+        A part is set to something that is not understood.
+    StateError
+        The database or the event log does not answer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.app.training import train_version
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> done = train_version(place)
+    >>> with open_service(place) as service:
+    ...     service.about().version, service.ready().ready
+    ('v1', True)
+    """
+    settings, clock, metrics = place.settings.serve, moved(place.clock, ahead), Metrics()
+    with ExitStack() as opened:
+        scoring = opened.enter_context(open_scorer(place, as_of=clock, observer=metrics))
+        keys = KeyRing(lambda: load_keys(scoring.database))
+        limiter = Limiter(settings.rate, place.workspace / _RATES)
+        opened.callback(limiter.close)
+        intake = _intake(place, scoring, clock, metrics, opened)
+        watcher = Watcher(_duties(scoring, keys, metrics), metrics.refreshed, every_seconds=settings.refresh_seconds)
+        watcher.look()
+        service = Service(
+            scoring.scorer,
+            intake,
+            _facts(scoring, settings.budget_seconds),
+            keys,
+            limiter,
+            metrics,
+            _ready(scoring, intake, watcher),
+            _about(scoring),
+            settings,
+            clock=place.clock,
+            tls=tls,
+        )
+        opened.enter_context(watcher)
+        yield service
+
+
+def _intake(place: Place, opened: OpenedScorer, clock: Clock, metrics: Metrics, exits: ExitStack) -> Intake | None:
+    if opened.log is None:
+        return None
+    database = place.database()
+    exits.callback(database.dispose)
+    zone = parse_timezone(place.settings.project.timezone)
+    intake = Intake(opened.log, event_schemas(place), zone, database, clock, told=metrics.turned)
+    exits.callback(intake.close)
+    return intake
+
+
+def _facts(opened: OpenedScorer, seconds: float) -> FactsReader | None:
+    if opened.rows is None:
+        return None
+    champion, scorer = opened.champion, opened.scorer
+    return FactsReader(opened.rows, lambda: champion.model.features, scorer.score, seconds)
+
+
+def _duties(opened: OpenedScorer, keys: KeyRing, metrics: Metrics) -> dict[str, Callable[[], object]]:
+    """What the watcher looks at, in this order."""
+    scorer, champion = opened.scorer, opened.champion
+    refusals: list[ArtifactError] = []
+
+    def follow() -> None:
+        try:
+            model = champion.look()
+        except ArtifactError as error:
+            if error not in refusals:
+                refusals[:] = [error]
+                metrics.refused()
+            raise
+        if model is not None:
+            scorer.switch(model)
+            metrics.serves(model.name, model.alias)
+            _log.info("A new version serves.", extra={"version": model.name, "alias": model.alias})
+
+    def tell() -> None:
+        for name, state in scorer.states().items():
+            metrics.turned(name, state)
+
+    metrics.serves(champion.model.name, champion.model.alias)
+    return {
+        "keys": keys.refresh,
+        "new version": follow,
+        "batch scores": scorer.refresh,
+        "dependencies": scorer.probe,
+        "states of breakers": tell,
+    }
+
+
+def _ready(opened: OpenedScorer, intake: Intake | None, watcher: Watcher) -> Callable[[], Readiness]:
+    """Whether the service is ready: its version is verified, and every dependency was asked before anybody could ask.
+
+    What is said is for anybody to read, so that it names parts and nothing else.
+    """
+
+    def ready() -> Readiness:
+        model, states = opened.champion.model, dict[str, State](opened.scorer.states())
+        states |= {} if intake is None else intake.states()
+        degraded = [f"{name} does not answer" for name, state in states.items() if state != "closed"]
+        degraded += [f"the {name} could not be looked at" for name in sorted(watcher.troubles)]
+        return Readiness(True, model.name, model.alias, states, "; ".join(degraded))
+
+    return ready
+
+
+def _about(opened: OpenedScorer) -> Callable[[], About]:
+    package = version("tenure")
+
+    def about() -> About:
+        model = opened.champion.model
+        manifest = model.version.manifest
+        return About(
+            package,
+            model.name,
+            model.alias,
+            manifest.family,
+            manifest.created_at,
+            model.fingerprint,
+            tuple(manifest.features.names),
+        )
+
+    return about
+
+
+def worker_app() -> ASGIApp:
+    """The application of a worker process, opened from `TENURE_SERVE`; it closes what it opened when it is told to end.
+
+    Raises
+    ------
+    ConfigError
+        `TENURE_SERVE` is not set: this is no worker of `tenure serve`.
+    """
+    told = os.environ.get(TOLD)
+    if told is None:
+        raise ConfigError(f"{TOLD} is not set.", hint="Start the service with `tenure serve`.")
+    launch = Launch.from_json(told)
+    with ExitStack() as opened:
+        service = opened.enter_context(open_service(launch.place(), ahead=launch.ahead, tls=launch.tls))
+        return _Closing(create_app(service), opened.pop_all())
+
+
+class _Closing:
+    """An application that closes what it stands on when the server ends."""
+
+    def __init__(self, app: ASGIApp, opened: ExitStack) -> None:
+        self._app, self._opened = app, opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._opened.close()
