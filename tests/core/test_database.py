@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,4 +52,63 @@ def test_postgres_is_opened_by_url(postgres_url: str) -> None:
     engine = open_database(postgres_url)
     with engine.connect() as connection:
         assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    engine.dispose()
+
+
+def test_who_reads_writes_nothing_and_makes_nobody_wait(tmp_path: Path) -> None:
+    engine = open_database("sqlite:///tenure.db", root=tmp_path)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept (n INTEGER)")
+        connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
+    reading = open_database("sqlite:///tenure.db", root=tmp_path, reading=True)
+    count = "SELECT count(*) FROM kept"
+    with reading.begin() as early, engine.begin() as writer:
+        assert early.exec_driver_sql(count).scalar() == 1
+        writer.exec_driver_sql("INSERT INTO kept VALUES (2)")  # while somebody reads
+        with reading.begin() as late:  # while somebody writes
+            assert late.exec_driver_sql(count).scalar() == 1
+    with reading.begin() as connection, pytest.raises(sa.exc.OperationalError, match="readonly"):
+        connection.exec_driver_sql("INSERT INTO kept VALUES (3)")
+    with reading.begin() as connection:
+        assert connection.exec_driver_sql(count).scalar() == 2
+    reading.dispose()
+    engine.dispose()
+
+
+def test_who_reads_does_not_wait_long_for_a_lock(tmp_path: Path) -> None:
+    open_database("sqlite:///tenure.db", root=tmp_path).dispose()
+    reading = open_database("sqlite:///tenure.db", root=tmp_path, reading=True, wait_seconds=0.05)
+    count = "SELECT count(*) FROM sqlite_master"
+    with closing(sqlite3.connect(tmp_path / "tenure.db", isolation_level=None)) as owner:
+        owner.execute("PRAGMA locking_mode=EXCLUSIVE")
+        owner.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sa.exc.OperationalError, match="locked"), reading.begin() as connection:
+            connection.exec_driver_sql(count)
+    with reading.begin() as connection:
+        assert connection.exec_driver_sql(count).scalar() is not None
+    reading.dispose()
+
+
+def test_who_reads_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="no database"):
+        open_database("sqlite:///state/tenure.db", root=tmp_path, reading=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.postgres
+def test_who_reads_postgres_writes_nothing_and_does_not_wait_long(postgres_url: str) -> None:
+    engine = open_database(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept (n INTEGER)")
+    url = sa.make_url(postgres_url).update_query_dict({"options": "-c application_name=shop"})
+    reading = open_database(url.render_as_string(hide_password=False), reading=True, wait_seconds=0.05)
+    with reading.begin() as connection, pytest.raises(sa.exc.InternalError, match="read-only"):
+        connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
+    with engine.begin() as owner:
+        owner.exec_driver_sql("LOCK TABLE kept IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(sa.exc.OperationalError, match="timeout"), reading.begin() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM kept")
+    with reading.begin() as connection:
+        assert connection.exec_driver_sql("SHOW application_name").scalar() == "shop"
+    reading.dispose()
     engine.dispose()

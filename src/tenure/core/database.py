@@ -3,6 +3,10 @@
 Enters: a database URL and the tables that a stage declares on `metadata`. Leaves: a SQLAlchemy engine on which those
 tables exist. Invariant: what a transaction committed survives a kill and a power cut (WAL with `synchronous=FULL`), and
 a writer takes the lock when its transaction begins, so two writers wait for each other instead of failing half way.
+
+Whoever only looks things up opens the database for reading. Such an engine takes no lock that a writer would wait for,
+waits for others a moment and not half a minute, makes neither file nor tables, and the database itself refuses to
+write anything through it.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from tenure.core.extras import require
 __all__ = ["metadata", "open_database", "transaction", "utc_now_column"]
 
 metadata = sa.MetaData()
-BUSY_SECONDS = 30
+BUSY_SECONDS, READING_SECONDS = 30.0, 1.0
+_POSTGRES_READING = "-c default_transaction_read_only=on -c statement_timeout={0} -c lock_timeout={0}"
 
 
 def utc_now_column(name: str) -> sa.Column[Any]:
@@ -37,7 +42,9 @@ def utc_now_column(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.String(32), nullable=False)
 
 
-def open_database(url: str, *, root: Path | None = None) -> Engine:
+def open_database(
+    url: str, *, root: Path | None = None, reading: bool = False, wait_seconds: float | None = None
+) -> Engine:
     """Open the database and create the tables that are missing.
 
     Parameters
@@ -46,13 +53,18 @@ def open_database(url: str, *, root: Path | None = None) -> Engine:
         `sqlite:///relative/or/absolute.db` or `postgresql+psycopg://user@host/name`.
     root : Path, optional
         Folder that a relative SQLite path starts from.
+    reading : bool
+        Only to look things up: nothing is created, and nothing can be written.
+    wait_seconds : float, optional
+        How long to wait for somebody who holds a lock; default: 30, and 1 for reading. PostgreSQL waits so long only
+        where the database is opened for reading, and then for anything.
 
     Raises
     ------
     ConfigError
         The URL is not understood or names another database system.
     StateError
-        The database cannot be reached.
+        The database cannot be reached; for reading, there is none.
 
     Examples
     --------
@@ -67,7 +79,11 @@ def open_database(url: str, *, root: Path | None = None) -> Engine:
             "[project] database is not a database URL.",
             hint='Use "sqlite:///.tenure/tenure.db" or "postgresql+psycopg://user@host:5432/name".',
         ) from None
-    engine = _connect(parsed, root)
+    engine = _connect(
+        parsed, root, reading=reading, seconds=wait_seconds or (READING_SECONDS if reading else BUSY_SECONDS)
+    )
+    if reading:
+        return engine
     try:
         metadata.create_all(engine)
     except SQLAlchemyError as error:
@@ -103,28 +119,55 @@ def transaction(engine: Engine) -> Iterator[sa.Connection]:
         ) from error
 
 
-def _connect(url: URL, root: Path | None) -> Engine:
+def _connect(url: URL, root: Path | None, *, reading: bool, seconds: float) -> Engine:
     backend = url.get_backend_name()
     if backend == "sqlite":
-        return _sqlite(url, root)
+        return _sqlite_to_read(url, root, seconds) if reading else _sqlite(url, root, seconds)
     if backend == "postgresql":
         require("psycopg")
-        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        return sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            connect_args=_postgres_to_read(url, seconds) if reading else {},
+        )
     raise ConfigError(
         f"The database system {backend!r} is not supported. Known: sqlite, postgresql.",
         hint='Set [project] database to "sqlite:///…" or "postgresql+psycopg://…".',
     )
 
 
-def _sqlite(url: URL, root: Path | None) -> Engine:
-    if url.database and url.database != ":memory:":
-        path = Path(root or ".") / url.database
-        path.parent.mkdir(parents=True, exist_ok=True)
-        url = url.set(database=str(path))
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+def _sqlite(url: URL, root: Path | None, seconds: float) -> Engine:
+    url = _at(url, root)
+    if _is_file(url):
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": seconds})
     event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _take_write_lock)
     return engine
+
+
+def _sqlite_to_read(url: URL, root: Path | None, seconds: float) -> Engine:
+    url = _at(url, root)
+    if _is_file(url) and not Path(str(url.database)).exists():
+        raise StateError(f"There is no database {url.database} yet.", hint="Train a version first: tenure train")
+    engine = sa.create_engine(url, connect_args={"timeout": seconds})
+    event.listen(engine, "connect", _only_read)
+    event.listen(engine, "begin", _take_no_lock)
+    return engine
+
+
+def _postgres_to_read(url: URL, seconds: float) -> dict[str, str]:
+    own = _POSTGRES_READING.format(round(1000 * seconds))
+    given = url.query.get("options", "")
+    return {"options": f"{given} {own}" if isinstance(given, str) else " ".join([*given, own])}
+
+
+def _at(url: URL, root: Path | None) -> URL:
+    return url.set(database=str(Path(root or ".") / str(url.database))) if _is_file(url) else url
+
+
+def _is_file(url: URL) -> bool:
+    return bool(url.database) and url.database != ":memory:"
 
 
 def _durable(connection: Any, _record: Any) -> None:
@@ -136,3 +179,12 @@ def _durable(connection: Any, _record: Any) -> None:
 
 def _take_write_lock(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _only_read(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only=ON")
+
+
+def _take_no_lock(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN DEFERRED")
