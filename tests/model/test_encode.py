@@ -202,3 +202,30 @@ def test_a_value_of_another_kind_is_refused(column: str, value: Any) -> None:
 def test_a_row_without_a_feature_names_the_nearest() -> None:
     with pytest.raises(NotFoundError, match=r"no value for 'visits'.*'visit'"):
         Encoder.fit(TRAINING).encode_row({"plan": "basic", "visit": 1})
+
+
+CELLS = st.tuples(
+    st.none() | st.floats(width=64) | st.integers(-(2**60), 2**60),
+    st.none() | st.sampled_from(["basic", "plus", "max", "trial", "", "naïve"]) | st.text(max_size=3),
+)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=6), st.data())
+def test_plain_columns_are_encoded_as_a_table_is(
+    cells: list[tuple[float | None, str | None]], data: st.DataObject
+) -> None:
+    """Bit for bit, whichever rows are wanted in whichever order; infinity alone is left to the caller."""
+    numbers = np.array([np.nan if number is None else float(number) for number, _ in cells])
+    columns = {"plan": [plan for _, plan in cells], "visits": numbers}
+    rows = data.draw(st.lists(st.integers(0, len(cells) - 1), max_size=8))
+    encoder = Encoder.fit(TRAINING)
+    found = encoder.encode_columns(columns, rows)
+    assert (found.dtype, found.shape, found.flags.f_contiguous) == (np.float32, (len(rows), 2), True)
+    table = pa.table({"plan": pa.array(columns["plan"], pa.string()), "visits": numbers}).take(
+        pa.array(rows, pa.int64())
+    )
+    if np.isinf(found).any():
+        with pytest.raises(InputError, match="infinite"):
+            encoder.transform(table)
+    else:
+        assert found.tobytes("F") == encoder.transform(table).tobytes("F")

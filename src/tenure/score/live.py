@@ -122,17 +122,25 @@ class LiveModel:
             `clv` names a column that is no numeric feature of the version.
         """
         _require_worth(version.features, value)
-        parts = version.parts
-        return cls(
+        parts, explainer = version.parts, Explainer(version.parts)
+        made = cls(
             version,
             value,
             alias,
             clock,
             hashlib.sha256(version.manifest.to_json()).hexdigest(),
-            Explainer(parts),
+            explainer,
             Given(parts.encoder, version.features, value),
             Guard("reasons", reasons_seconds),
         )
+        made.prepare()
+        return made
+
+    def prepare(self) -> None:
+        """Work out what answers look up, so that nobody who waits waits for that."""
+        self.version.parts.prepare()
+        for column in self.version.parts.encoder.columns:
+            self.explainer.phrases.say(column.name, None)
 
     @property
     def name(self) -> str:
