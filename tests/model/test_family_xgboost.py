@@ -10,7 +10,7 @@ import pytest
 import xgboost as xgb
 
 from tenure.core.errors import ArtifactError
-from tenure.model.family_xgboost import XGBoostFamily, XGBoostSettings
+from tenure.model.family_xgboost import XGBoostFamily, XGBoostModel, XGBoostSettings
 from tenure.model.fold import customer_folds
 from tenure.model.measure import row_log_loss
 from tenure.model.protocol import Column, Examples, sigmoid
@@ -147,3 +147,14 @@ def test_deep_trees_take_shorter_steps_and_see_less_unless_told(name: str, expec
 def test_parameters_are_set_by_name() -> None:
     settings = XGBoostFamily().tuned({"max_depth": 4.0, "reg_lambda": 7.0}).settings
     assert (settings.depths, settings.reg_lambda, settings.subsample) == ((4,), 7.0, XGBoostSettings().subsample)
+
+
+def test_the_copy_for_a_few_rows_says_what_the_booster_says() -> None:
+    examples = family_examples(900)
+    model = XGBoostFamily().fit(examples, {"rounds": 30, "max_depth": 4}, seed=0, threads=1)
+    assert isinstance(model, XGBoostModel)
+    given = [examples.matrix[:rows] for rows in (0, 1, 2, 7, 64, 900)]
+    own = [model.predict_margin(rows).tolist() for rows in given]
+    model.row_margin(examples.matrix[0])  # makes the copy
+    assert [model.predict_margin(rows).tolist() for rows in given] == own
+    assert [model.row_margin(row) for row in given[3]] == own[3]

@@ -41,7 +41,30 @@ def test_every_row_gets_the_boosters_own_margin(seed: int, depth: int, together:
     booster, matrix = grown(seed, depth=depth, num_parallel_tree=together, subsample=subsample)
     flat = flatten(booster)
     assert flat is not None
-    assert [flat.margin(row) for row in matrix] == margins(booster, matrix)
+    own = margins(booster, matrix)
+    assert [flat.margin(row) for row in matrix] == own
+    assert flat.margins(matrix).tolist() == own
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**16), rows=st.lists(st.integers(0, 599), max_size=70), depth=st.integers(0, 5))
+def test_some_rows_get_what_each_of_them_gets_alone(seed: int, rows: list[int], depth: int) -> None:
+    booster, matrix = grown(seed % 4, depth=depth or 1, rounds=20 if depth else 1)
+    flat = flatten(booster)
+    assert flat is not None
+    asked = np.asfortranarray(matrix[rows].reshape(-1, 6))
+    found = flat.margins(asked)
+    assert found.dtype == np.float64
+    assert found.tolist() == [flat.margin(row) for row in asked]
+
+
+def test_infinite_values_go_where_the_booster_sends_them() -> None:
+    booster, matrix = grown(6)
+    flat = flatten(booster)
+    assert flat is not None
+    rows = matrix[:40].copy()
+    rows[::2, 2], rows[::3, 4] = np.inf, -np.inf
+    assert flat.margins(rows).tolist() == booster.inplace_predict(rows, predict_type="margin").tolist()
 
 
 def test_missing_values_take_the_branch_that_the_booster_learned() -> None:
@@ -99,4 +122,6 @@ def test_a_single_leaf_is_a_tree() -> None:
     flat = flatten(booster)
     assert isinstance(flat, FlatTrees)
     assert flat.depth == 0
-    assert flat.margin(matrix[0]) == margins(booster, matrix)[0]
+    own = margins(booster, matrix)
+    assert flat.margin(matrix[0]) == own[0]
+    assert flat.margins(matrix).tolist() == own

@@ -113,6 +113,9 @@ class XGBoostModel:
         if not len(matrix):
             return np.empty(0)
         encoded = self.means.apply(matrix)
+        flat: FlatTrees | None = vars(self).get("_flat")  # once it is made; to make it takes longer than to ask once
+        if flat is not None and flat.is_faster(len(matrix)):
+            return flat.margins(encoded)
         margin = self.booster.inplace_predict(encoded, predict_type="margin", validate_features=False)
         return np.asarray(margin, dtype=np.float64)
 
