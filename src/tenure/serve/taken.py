@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tenure.source.admit import Refusal
 
@@ -49,19 +48,6 @@ class Item:
     def accepted(self) -> bool:
         """Whether the event is in the log."""
         return self.partition is not None
-
-    def document(self, index: int) -> dict[str, Any]:
-        """The result as it is answered.
-
-        Examples
-        --------
-        >>> Item(0, 17).document(2)
-        {'index': 2, 'status': 'accepted', 'partition': 0, 'offset': 17}
-        """
-        if self.accepted:
-            return {"index": index, "status": "accepted", "partition": self.partition, "offset": self.offset}
-        why = {"reason": self.reason, "detail": self.detail, "field": self.field}
-        return {"index": index, "status": "refused", **why}
 
 
 @dataclass(frozen=True, slots=True)
