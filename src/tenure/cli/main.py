@@ -23,6 +23,7 @@ from tenure.cli.demo import demo
 from tenure.cli.explain import explain
 from tenure.cli.features import features
 from tenure.cli.init import init
+from tenure.cli.keys import keys
 from tenure.cli.models import models
 from tenure.cli.output import console, emit_error
 from tenure.cli.score import score
@@ -62,6 +63,7 @@ def _program(
 for verb in (demo, init, check, features, train, compare, score, explain, simulate):
     app.command()(verb)
 app.add_typer(models, name="models")
+app.add_typer(keys, name="keys")
 app.add_typer(stream, name="stream")
 
 
