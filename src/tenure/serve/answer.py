@@ -65,7 +65,9 @@ def score_document(score: ServedScore) -> dict[str, Any]:
     Examples
     --------
     >>> from tenure.core.time import EPOCH
-    >>> score = ServedScore("c1", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", EPOCH, EPOCH)
+    >>> score = ServedScore(
+    ...     "c1", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", EPOCH, EPOCH
+    ... )
     >>> document = score_document(score)
     >>> document["probability"], document["degraded"], document["reasons"]
     (0.2, False, None)
@@ -108,7 +110,9 @@ def score_json(score: ServedScore) -> bytes:
     Examples
     --------
     >>> from tenure.core.time import EPOCH
-    >>> score = ServedScore("c1", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", EPOCH, EPOCH)
+    >>> score = ServedScore(
+    ...     "c1", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", EPOCH, EPOCH
+    ... )
     >>> b'"computed_at":"1970-01-01T00:00:00Z","degraded":false' in score_json(score)
     True
     """

@@ -63,7 +63,9 @@ class _Batch:
 class _Lane:
     """A thread that works out one batch at a time."""
 
-    def __init__(self, name: str, score: Score, told: Callable[[_Batch, Sequence[Answer] | BaseException], None]) -> None:
+    def __init__(
+        self, name: str, score: Score, told: Callable[[_Batch, Sequence[Answer] | BaseException], None]
+    ) -> None:
         self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
         self._score, self._told = score, told
         threading.Thread(target=self._work, name=name, daemon=True).start()

@@ -9,19 +9,24 @@ FastAPI solves dependencies and keeps two stacks of exits for every request; an 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from tenure.core.errors import TenureError
+from tenure.serve.gate import admitted
 from tenure.serve.problem import PROBLEM_TYPE, Failure, of_error
+from tenure.serve.describe import documented, example_of, schema_of, summary_of
 from tenure.serve.typed import MalformedError
 from tenure.serve.wire import Problem
 
-__all__ = ["Direct", "Endpoint", "add_route", "json_response", "refusal"]
+__all__ = ["Described", "Direct", "Endpoint", "add_route", "failure_of", "json_response", "refusal"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -56,8 +61,7 @@ def failure_of(error: TenureError) -> Failure:
 
 def refusal(failure: Failure, request: Request) -> Response:
     """The response that tells a failure."""
-    request_id = request.scope.get("state", {}).get("request_id")
-    return Response(failure.body(request_id), failure.status, failure.headers)
+    return Response(failure.body(admitted(request.scope).request_id), failure.status, failure.headers)
 
 
 def json_response(body: bytes) -> Response:
@@ -71,17 +75,64 @@ def json_response(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
 
-def add_route(
-    api: FastAPI,
-    method: str,
-    path: str,
-    endpoint: Endpoint,
-    *,
-    answer: Any,
-    says: Mapping[str, Any] | None = None,
-    refusals: tuple[int, ...] = (),
-    tag: str,
-) -> None:
+@dataclass(frozen=True)
+class Described:
+    """What the API's description says of a route beside what its endpoint's docstring says.
+
+    Parameters
+    ----------
+    answer : type or None
+        Model of what is answered with status 200; None where it is no JSON.
+    tag : str
+        Heading under which the route is described.
+    path, query, body : type, optional
+        Models of what a request holds.
+    refusals : tuple of int
+        Statuses with which a problem may be answered, beside those of every route that needs a key.
+    is_public : bool
+        Whether no key is needed.
+    also : mapping
+        Other statuses that are answered with a model of their own.
+    media_type : str
+        Of what is answered with status 200.
+    parameters : tuple of mapping
+        OpenAPI objects of headers that a request may send.
+    """
+
+    answer: type[BaseModel] | None
+    tag: str
+    path: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    refusals: tuple[int, ...] = ()
+    is_public: bool = False
+    also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+    media_type: str = "application/json"
+    parameters: tuple[Mapping[str, Any], ...] = ()
+
+    def responses(self) -> dict[int | str, dict[str, Any]]:
+        """Every status, with the schema of what is answered."""
+        answered = {200: self.answer, **self.also}
+        statuses = sorted({*self.refusals, *(() if self.is_public else _GATE)})
+        return {status: self._answered(model) for status, model in answered.items()} | {
+            status: _refused(status) for status in statuses
+        }
+
+    def _answered(self, model: type[BaseModel] | None) -> dict[str, Any]:
+        if model is None:
+            return {"description": "Answered", "content": {self.media_type: {"schema": {"type": "string"}}}}
+        content = {"schema": schema_of(model), "example": example_of(model)}
+        return {"description": summary_of(model), "content": {self.media_type: content}}
+
+    def extra(self) -> dict[str, Any]:
+        """What else an OpenAPI operation has."""
+        said = documented(path=self.path, query=self.query, body=self.body)
+        if self.parameters:
+            said["parameters"] = [*said.get("parameters", ()), *self.parameters]
+        return said | {"security": []} if self.is_public else said
+
+
+def add_route(api: FastAPI, method: str, path: str, endpoint: Endpoint, described: Described) -> None:
     """Add a route to an API.
 
     Parameters
@@ -91,15 +142,9 @@ def add_route(
     method, path : str
         For example `POST` and `/v1/score`.
     endpoint : callable
-        Takes the request and answers it; its docstring describes the route.
-    answer : type
-        Model of what is answered with status 200, for the description.
-    says : mapping, optional
-        What the description says of parameters and body, as `typed.documented` makes it.
-    refusals : tuple of int
-        Statuses with which a problem may be answered, beside those that the gate answers with.
-    tag : str
-        Heading under which the route is described.
+        Takes the request and answers it; the first line of its docstring is the route's summary, the rest describes it.
+    described : Described
+        What else the API's description says.
 
     Examples
     --------
@@ -107,27 +152,29 @@ def add_route(
     >>> async def hello(request: Request) -> Response:
     ...     "Say hello."
     ...     return json_response(b"{}")
-    >>> add_route(api, "GET", "/hello", hello, answer=Problem, tag="Greetings")
+    >>> add_route(api, "GET", "/hello", hello, Described(Problem, "Greetings"))
     >>> api.openapi()["paths"]["/hello"]["get"]["summary"]
-    'Hello'
+    'Say hello.'
     """
-    problems = {status: _refused(status) for status in sorted({*_GATE, *refusals})}
+    summary, _, text = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
     api.router.add_api_route(
         path,
         endpoint,
         methods=[method],
-        response_model=answer,
-        responses=problems,
-        openapi_extra=dict(says or {}),
-        tags=[tag],
+        summary=summary,
+        description=text.strip() or summary,
+        response_model=None,
+        response_class=Response,
+        responses=described.responses(),
+        openapi_extra=described.extra(),
+        tags=[described.tag],
         response_description="Answered",
         route_class_override=Direct,
     )
 
 
 def _refused(status: int) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
-    return {"description": _REFUSALS[status], "content": {PROBLEM_TYPE: {"schema": schema}}}
+    return {"description": _REFUSALS[status], "content": {PROBLEM_TYPE: {"schema": schema_of(Problem)}}}
 
 
 _GATE = (401, 403, 429)

@@ -5,14 +5,14 @@ whatever does not fit is refused with its place as a JSON path (`requests[3].fea
 with the nearest one that is, and a key that is said twice is refused and not decided by which comes last.
 
 Why not FastAPI's own parameters: they cost 30 to 75 microseconds a request, a third of what a request costs at all.
-The description of the API is made from the same models (`documented`), and a test holds every answer against it.
+The description of the API is made from the same models (`serve/describe.py`), and a test holds answers against it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
@@ -22,9 +22,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from tenure.core.errors import InputError, did_you_mean
+from tenure.serve.gate import admitted
 from tenure.serve.wire import CustomerPath
 
-__all__ = ["MalformedError", "check", "documented", "field_path", "read_body", "read_id", "read_query"]
+__all__ = ["MalformedError", "check", "field_path", "read_body", "read_id", "read_query"]
 
 M = TypeVar("M", bound=BaseModel)
 BODY = "body"  # the place of what is wrong with a body as a whole
@@ -181,8 +182,8 @@ def read_id(request: Request) -> str:
     return check(CustomerPath, {"customer_id": customer_id}).customer_id
 
 
-async def read_body(model: type[M], request: Request) -> M:
-    """The body of a request.
+def read_body(model: type[M], request: Request) -> M:
+    """The body of a request, which the gate has read.
 
     Raises
     ------
@@ -191,7 +192,7 @@ async def read_body(model: type[M], request: Request) -> M:
     InputError
         It is JSON that does not fit.
     """
-    return check(model, parse(await request.body()))
+    return check(model, parse(admitted(request.scope).body))
 
 
 def parse(body: bytes) -> Any:
@@ -272,48 +273,3 @@ def _first_double(value: Any) -> list[str | int] | None:
         if found is not None:
             return [place, *found]
     return None
-
-
-def documented(
-    *, path: type[BaseModel] | None = None, query: type[BaseModel] | None = None, body: type[BaseModel] | None = None
-) -> dict[str, Any]:
-    """What the API's description says of a route's parameters and body.
-
-    Parameters
-    ----------
-    path, query : type, optional
-        Models of which every field is a parameter.
-    body : type, optional
-        Model of the JSON body; `serve/app.py` adds its schema to the components.
-
-    Returns
-    -------
-    dict
-        For FastAPI's `openapi_extra`.
-
-    Examples
-    --------
-    >>> from tenure.serve.wire import ScoreQuery
-    >>> [parameter["name"] for parameter in documented(query=ScoreQuery)["parameters"]]
-    ['mode', 'explain']
-    """
-    parameters = [*_parameters(path, "path"), *_parameters(query, "query")]
-    said: dict[str, Any] = {"parameters": parameters} if parameters else {}
-    if body is not None:
-        schema = {"$ref": f"#/components/schemas/{body.__name__}"}
-        said["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return said
-
-
-def _parameters(model: type[BaseModel] | None, where: str) -> list[dict[str, Any]]:
-    if model is None:
-        return []
-    properties: Mapping[str, Any] = model.model_json_schema()["properties"]
-    return [_parameter(name, dict(schema), where) for name, schema in properties.items()]
-
-
-def _parameter(name: str, schema: dict[str, Any], where: str) -> dict[str, Any]:
-    schema.pop("title", None)
-    text, examples = schema.pop("description", ""), schema.pop("examples", None)
-    parameter = {"name": name, "in": where, "required": where == "path", "description": text, "schema": schema}
-    return parameter | ({"example": examples[0]} if examples else {})

@@ -59,7 +59,9 @@ def _fit_features(features: dict[str, Any]) -> dict[str, Any]:
                 )
         elif not (kind is str or kind is bool or value is None):
             raise PydanticCustomError(
-                "feature_kind", "is neither a number nor text, true, false or null", {"at": name, "value": _shown(value)}
+                "feature_kind",
+                "is neither a number nor text, true, false or null",
+                {"at": name, "value": _shown(value)},
             )
     return features
 
@@ -139,7 +141,7 @@ class ScoreRequest(Wire):
 
     customer_id: CustomerId | None = None
     features: Features | None = Field(
-        None, description="the customer's features by name, scored as they are; what is left out is missing"
+        None, description="the customer's features by name, every one that the model uses; null is missing"
     )
     mode: Mode = Field("auto", description="where the score may come from; without meaning where features are given")
     explain: bool = Field(False, description="whether to say which features go with the score")
@@ -179,7 +181,9 @@ class ReasonAnswer(BaseModel):
     value: float | str | None = Field(description="the customer's value; null is missing", examples=[41.5])
     usual: float | None = Field(description="median of the customers learned from; null for text", examples=[9.0])
     contribution: float = Field(description="log odds that it adds, before calibration", examples=[0.61])
-    effect: float = Field(description="probability that it goes with: 0.12 is twelve percentage points", examples=[0.12])
+    effect: float = Field(
+        description="probability that it goes with: 0.12 is twelve percentage points", examples=[0.12]
+    )
     text: str = Field(description="the same in words", examples=["last order was 41.5 days ago (usual: 9)"])
 
 
@@ -193,7 +197,9 @@ class ScoreAnswer(BaseModel):
         description="money that contacting is expected to earn; null where the customer's value is not known",
         examples=[38.78],
     )
-    expected_profit_low: float | None = Field(description="its low end, where the save rate is a range", examples=[None])
+    expected_profit_low: float | None = Field(
+        description="its low end, where the save rate is a range", examples=[None]
+    )
     expected_profit_high: float | None = Field(description="its high end, likewise", examples=[None])
     band: Literal["low", "medium", "high"] | None = Field(
         description="how the probability stands to the customer's threshold", examples=["high"]
