@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tenure.core.errors import InputError
 from tenure.core.settings import ValueSettings
 from tenure.value.decision import BANDS, NO_BAND, decide
+from tenure.value.profit import incremental_profit
 from tenure.value.threshold import t_star_range
 
 SETTINGS = ValueSettings(clv="worth", contact_cost=10, incentive_cost=5, save_rate=(0.1, 0.5))
@@ -31,6 +32,33 @@ def test_whoever_reaches_the_threshold_is_contacted(rows: list[tuple[float, floa
     assert (found.band[known] == 2).tolist() == found.contact[known].tolist()
     half = clear & ~found.contact & (np.abs(p - threshold / 2) > 1e-9)
     assert (found.band[half] == np.where(p >= threshold / 2, 1, 0)[half]).all()
+
+
+money = st.builds(
+    lambda rates, incentive, contact: ValueSettings(
+        clv="worth", save_rate=(min(rates), max(rates)), incentive_cost=incentive, contact_cost=contact
+    ),
+    st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)) | st.floats(0.01, 1).map(lambda rate: (rate, rate)),
+    st.just(0.0) | st.floats(0, 1e3),
+    st.just(0.0) | st.floats(0, 1e3),
+)
+
+
+@given(customers, money)
+def test_many_customers_are_decided_like_one_to_the_last_digit(
+    rows: list[tuple[float, float]], value: ValueSettings
+) -> None:
+    found = decide(*(np.array(column) for column in zip(*rows, strict=True)), value)
+    costs = {"incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
+    rates = (*value.save_rates, value.middle_save_rate)
+    for row, (p, clv) in enumerate(rows):
+        if np.isnan(clv):
+            continue
+        low, high, middle = (float(incremental_profit(p, clv, save_rate=rate, **costs)) for rate in rates)
+        profit = (found.profit.low[row], found.profit.expected[row], found.profit.high[row])
+        assert profit == (min(low, high), middle, max(low, high))
+        threshold = float(t_star_range(clv, value).expected)
+        assert found.band[row] == (2 if middle >= 0 else int(p >= threshold / 2))
 
 
 def test_an_unknown_value_gives_neither_profit_nor_band() -> None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from tenure.core.settings import ValueSettings
 from tenure.model.protocol import Flags, Vector
 from tenure.value.profit import Range, profit_range
-from tenure.value.threshold import t_star_range
+from tenure.value.threshold import t_star
 
 __all__ = ["BANDS", "NO_BAND", "Decisions", "decide"]
 
@@ -78,8 +78,21 @@ def decide(probability: Vector, clv: Vector, value: ValueSettings) -> Decisions:
     amounts = np.where(known, clv, 0.0)
     profit = profit_range(probability, amounts, value)
     contact = known & (profit.expected >= 0)
-    medium = probability >= _MEDIUM_FROM * t_star_range(amounts, value).expected
+    medium = probability >= _MEDIUM_FROM * _threshold(amounts, value)
     # `high` follows the decision and not a second comparison, which could differ from it by a rounding error.
-    band = np.where(known, np.where(contact, 2, np.where(medium, 1, 0)), NO_BAND).astype(np.int8)
-    low, expected, high = (np.where(known, part, np.nan) for part in (profit.low, profit.expected, profit.high))
-    return Decisions(Range(low, expected, high), contact, band)
+    band = np.add(contact, contact | medium, dtype=np.int8)
+    band[~known] = NO_BAND
+    return Decisions(_of_known(profit, known), contact, band)
+
+
+def _threshold(amounts: Vector, value: ValueSettings) -> Vector:
+    """`t_star_range(amounts, value).expected`."""
+    costs = {"incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
+    return t_star(amounts, save_rate=value.middle_save_rate, **costs)
+
+
+def _of_known(profit: Range, known: Flags) -> Range:
+    if profit.low is profit.high:
+        alike = np.where(known, profit.low, np.nan)
+        return Range(alike, alike, alike)
+    return Range(*(np.where(known, part, np.nan) for part in (profit.low, profit.expected, profit.high)))

@@ -16,6 +16,8 @@ value is not a cost of the campaign, because without the campaign it would be lo
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -27,7 +29,9 @@ from tenure.core.errors import InputError
 from tenure.core.settings import ValueSettings
 from tenure.model.protocol import Vector
 
-__all__ = ["Range", "check_amounts", "incremental_profit", "profit_range"]
+__all__ = ["Range", "check_amounts", "check_money", "incremental_profit", "profit_range"]
+
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +99,7 @@ def incremental_profit(
     """
     p = check_amounts("A churn probability", probability, high=1.0)
     value = check_amounts("A customer value", clv)
-    rate = check_amounts("A save rate", save_rate, high=1.0)
-    incentive = check_amounts("An incentive cost", incentive_cost)
-    contact = check_amounts("A contact cost", contact_cost)
-    profit: Vector = p * rate * (value - incentive) - (1.0 - p) * incentive - contact
-    return profit
+    return _profit(p, value, *check_money(save_rate, incentive_cost, contact_cost))
 
 
 def profit_range(probability: npt.ArrayLike, clv: npt.ArrayLike, value: ValueSettings) -> Range:
@@ -125,8 +125,32 @@ def profit_range(probability: npt.ArrayLike, clv: npt.ArrayLike, value: ValueSet
     >>> profit.low.tolist(), profit.expected.tolist(), profit.high.tolist()
     ([20.0], [50.0], [80.0])
     """
-    costs = {"incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
-    return Range.over_save_rates(value, lambda rate: incremental_profit(probability, clv, save_rate=rate, **costs))
+    p = check_amounts("A churn probability", probability, high=1.0)
+    amount = check_amounts("A customer value", clv)
+    incentive, contact = value.incentive_cost, value.contact_cost
+    return Range.over_save_rates(value, lambda rate: _profit(p, amount, *check_money(rate, incentive, contact)))
+
+
+def _profit(p: Vector, value: Vector, rate: float, incentive: float, contact: float) -> Vector:
+    profit: Vector = p * rate * (value - incentive) - (1.0 - p) * incentive - contact
+    return profit
+
+
+def check_money(save_rate: float, incentive_cost: float, contact_cost: float) -> tuple[float, float, float]:
+    """Refuse a save rate outside [0, 1] and costs that are negative or not finite; gives them back.
+
+    Examples
+    --------
+    >>> check_money(0.3, 0, 10)
+    (0.3, 0.0, 10.0)
+    """
+    if not 0 <= save_rate <= 1:
+        check_amounts("A save rate", save_rate, high=1.0)
+    if not 0 <= incentive_cost < math.inf:
+        check_amounts("An incentive cost", incentive_cost)
+    if not 0 <= contact_cost < math.inf:
+        check_amounts("A contact cost", contact_cost)
+    return float(save_rate), float(incentive_cost), float(contact_cost)
 
 
 def check_amounts(what: str, values: npt.ArrayLike, *, high: float = np.inf) -> Vector:
@@ -154,9 +178,10 @@ def check_amounts(what: str, values: npt.ArrayLike, *, high: float = np.inf) -> 
     → Correct it where it comes from.
     """
     numbers: Vector = np.asarray(values, dtype=np.float64)
-    bad = ~((numbers >= 0) & (numbers <= high) & np.isfinite(numbers))
-    if not bad.any():
+    good = (numbers >= 0) & (numbers <= min(high, _LARGEST))
+    if good.all():
         return numbers
+    bad = ~good
     position = int(np.flatnonzero(bad)[0])
     bounds = "of at least 0" if high == np.inf else f"from 0 to {high:g}"
     first = np.atleast_1d(numbers).ravel()[position]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tenure.core.settings import ValueSettings
 from tenure.model.protocol import Vector
-from tenure.value.profit import Range, check_amounts
+from tenure.value.profit import Range, check_amounts, check_money
 
 __all__ = ["t_star", "t_star_range"]
 
@@ -55,9 +55,8 @@ def t_star(clv: npt.ArrayLike, *, save_rate: float, incentive_cost: float, conta
     [0.279, 1.463]
     """
     value = check_amounts("A customer value", clv)
-    rate = check_amounts("A save rate", save_rate, high=1.0)
-    incentive = check_amounts("An incentive cost", incentive_cost)
-    cost = incentive + check_amounts("A contact cost", contact_cost)
+    rate, incentive, contact = check_money(save_rate, incentive_cost, contact_cost)
+    cost = incentive + contact
     slope = rate * (value - incentive) + incentive
     pays = slope > 0
     with np.errstate(over="ignore"):  # beyond the largest number is above 1 as well
