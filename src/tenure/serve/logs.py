@@ -40,6 +40,7 @@ from typing import Any
 from tenure.core.errors import TenureError
 from tenure.serve.gate import Finished
 from tenure.serve.metrics import METHODS, NOT_KNOWN
+from tenure.serve.series import this_place
 
 __all__ = ["FIELDS", "JsonLines", "RequestLog", "logging_as_json"]
 
@@ -185,9 +186,7 @@ class RequestLog:
 
     Parameters
     ----------
-    worker : int
-        Which worker answers.
-    write : callable
+    write : callable, optional
         Takes whole lines as bytes; by default they go to standard error.
     every_seconds : float
         How long a line waits at most.
@@ -197,7 +196,7 @@ class RequestLog:
     Examples
     --------
     >>> lines: list[bytes] = []
-    >>> log = RequestLog(0, lines.append)
+    >>> log = RequestLog(lines.append)
     >>> log.finished(Finished("GET", "/v1/score/{customer_id}", 200, 0.0021, "k1", "r1"))
     >>> log.close()
     >>> [json.loads(lines[0])[name] for name in ("level", "request_id", "route", "seconds")]
@@ -206,13 +205,13 @@ class RequestLog:
 
     def __init__(
         self,
-        worker: int,
         write: Callable[[bytes], object] | None = None,
         *,
         every_seconds: float = 0.2,
         most: int = 20_000,
     ) -> None:
-        self._worker = worker
+        place = this_place()
+        self._worker = {} if place is None else {"worker": place}
         self._write = write or _to_standard_error
         self._most = most
         self._waiting: list[tuple[float, Finished]] = []
@@ -272,7 +271,7 @@ class RequestLog:
             "level": level,
             "logger": "tenure.serve.requests",
             "message": words,
-            "worker": self._worker,
+            **self._worker,
         }
 
 

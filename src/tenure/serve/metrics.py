@@ -50,6 +50,7 @@ class Metrics:
         self._count_scores(self._registry)
         self._watch_worker(self._registry)
         self._serving: tuple[str, str] | None = None
+        self._states: dict[str, State] = {}
 
     def text(self) -> bytes:
         """Every series, over all workers, in Prometheus's text format."""
@@ -84,7 +85,6 @@ class Metrics:
         self._refused = Counts(registry, "tenure_versions_refused", refused, ())
         refreshes = "Looks for a new version, new scores and changed keys, by how they ended."
         self._refreshes = Counts(registry, "tenure_refreshes", refreshes, ("result",))
-        self._ready = Level(registry, "tenure_workers_ready", "Workers that are ready to be asked.", (), "sum")
         Level(registry, "tenure_workers", "Worker processes that live.", (), "sum").set((), 1)
 
     # Told by the gate and the routes.
@@ -142,9 +142,14 @@ class Metrics:
             self._ages.add((), seconds)
 
     def turned(self, name: str, state: State) -> None:
-        """A breaker changed."""
+        """A breaker is in this state; said as often as one likes, counted where it is another one than before."""
+        before = self._states.get(name)
+        if state == before:
+            return
+        self._states[name] = state
         self._breakers.set((name,), STATES[state])
-        self._turns.add((name, state))
+        if before is not None or state != "closed":
+            self._turns.add((name, state))
 
     # Told by the watcher.
 
@@ -163,7 +168,3 @@ class Metrics:
     def refreshed(self, *, failed: bool) -> None:
         """The watcher has looked for what is new."""
         self._refreshes.add(("failed" if failed else "done",))
-
-    def is_ready(self, ready: bool) -> None:
-        """Whether this worker should be asked."""
-        self._ready.set((), float(ready))

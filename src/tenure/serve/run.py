@@ -1,7 +1,8 @@
 """Worker processes that share a port: started, watched over, replaced, and told to stop.
 
 Enters: a factory of the application and the `[serve]` settings. Leaves: nothing; the call ends when the service was
-told to stop. Invariant: while it runs there are `workers` processes that answer, or are being started; none outlives it.
+told to stop. Invariant: while it runs there are `workers` processes that answer, or are being started, and none of them
+outlives it.
 
 A worker that dies is replaced at once; one that dies soon after its start is replaced after a pause that doubles, so
 that a defect does not keep a machine busy. Where a worker cannot even start the first time, the service does not.

@@ -33,7 +33,17 @@ from prometheus_client import (
     values,
 )
 
-__all__ = ["Counts", "Level", "Moving", "Registry", "Spread", "forget_worker", "shared_counts", "take_place"]
+__all__ = [
+    "Counts",
+    "Level",
+    "Moving",
+    "Registry",
+    "Spread",
+    "forget_worker",
+    "shared_counts",
+    "take_place",
+    "this_place",
+]
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 PLACE = "TENURE_WORKER"
@@ -71,6 +81,12 @@ def take_place(place: int) -> None:
         From 0; no other living worker may have it.
     """
     os.environ[PLACE] = str(place)
+
+
+def this_place() -> int | None:
+    """Which of the places this process fills; None in a process that is no worker."""
+    place = os.environ.get(PLACE)
+    return None if place is None else int(place)
 
 
 def forget_worker(place: int, folder: Path) -> None:
