@@ -84,7 +84,7 @@ architecture: $(CHECKABLE)
 bench: $(READY)
 	@set -e; for bench in bench/[!_]*.py; do \
 	  test -e "$$bench" || { echo "There is no benchmark in bench/." >&2; exit 1; }; \
-	  echo "== $$bench --scale $(SCALE)"; $(BIN)/python "$$bench" --scale $(SCALE); \
+	  echo "== $$bench --scale $(SCALE)"; $(BIN)/python -m "bench.$$(basename "$$bench" .py)" --scale $(SCALE); \
 	done
 
 docs: $(READY)
