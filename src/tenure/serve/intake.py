@@ -79,13 +79,15 @@ class Intake:
     engine : Engine
         The project's database, which remembers keys.
     clock : Clock
-        The wall clock.
+        When events would be appended: what is much later is in the future.
     patience_seconds : float
         How long the log, or another request with the same key, is waited for; the database half as long.
     lease : timedelta
         After how long the key of a request that died can be used again.
     told : callable
         Told the name and the new state when the breaker before the log, or before the database, turns.
+    wall_clock : Clock
+        How old keys are; never that of a replay.
 
     Examples
     --------
@@ -111,9 +113,10 @@ class Intake:
         patience_seconds: float = 5.0,
         lease: timedelta = LEASE,
         told: Callable[[str, State], None] = nobody,
+        wall_clock: Clock = system_clock,
     ) -> None:
         self._log, self._schemas, self._zone, self._clock = log, schemas, zone, clock
-        self._keys = IdempotencyKeys(engine, clock, lease)
+        self._keys = IdempotencyKeys(engine, wall_clock, lease)
         self._patience_seconds, self._lease_seconds = patience_seconds, lease.total_seconds()
         self._guards = (
             Guard("log", patience_seconds, lanes=_LANES, told=told),

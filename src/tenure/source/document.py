@@ -81,7 +81,11 @@ def to_record(event: Mapping[str, Any]) -> tuple[str, bytes]:
     try:
         payload = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
-        raise InputError("This cannot be an event: a text in it holds half a character (a lone surrogate).") from None
+        torn = next((name for name, value in plain.items() if isinstance(value, str) and _is_torn(value)), None)
+        where = "the name of a field" if torn is None else torn
+        raise InputError(
+            f"This cannot be an event: {where} holds half a character (a lone surrogate).", field=torn
+        ) from None
     if len(payload) > LARGEST:
         raise InputError(f"This event has {len(payload):,} bytes; at most {LARGEST:,} are allowed.", hint="Shorten it.")
     return plain["customer_id"], payload
@@ -129,6 +133,10 @@ def _id(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise _unfit(name, value, "Give a text or a whole number.")
+
+
+def _is_torn(text: str) -> bool:
+    return text.encode(errors="ignore") != text.encode(errors="surrogatepass")
 
 
 def _unfit(name: str, value: Any, hint: str) -> InputError:

@@ -31,6 +31,7 @@ Record = tuple[str, bytes]
 PIECE = 5_000
 LINES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 PARQUET = (".parquet", ".pq")
+_ROLES = {"customer_id": "customer", "recorded": "recorded time"}  # as the contract calls them
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def _reason(document: Mapping[str, Any], name: object) -> str:
         return "malformed event"
     value = document.get(name)
     is_absent = value is None or (isinstance(value, str) and not value.strip(WHITESPACE))
-    return f"{'missing' if is_absent else 'unreadable'} {'customer' if name == 'customer_id' else name}"
+    return f"{'missing' if is_absent else 'unreadable'} {_ROLES.get(name, name)}"
 
 
 def _lines(handle: IO[bytes]) -> Iterator[tuple[str, Mapping[str, Any] | Unfit]]:
