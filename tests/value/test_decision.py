@@ -48,7 +48,8 @@ money = st.builds(
 def test_many_customers_are_decided_like_one_to_the_last_digit(
     rows: list[tuple[float, float]], value: ValueSettings
 ) -> None:
-    found = decide(*(np.array(column) for column in zip(*rows, strict=True)), value)
+    chances, worth = (np.array(column) for column in zip(*rows, strict=True))
+    found = decide(chances, worth, value)
     costs = {"incentive_cost": value.incentive_cost, "contact_cost": value.contact_cost}
     rates = (*value.save_rates, value.middle_save_rate)
     for row, (p, clv) in enumerate(rows):
