@@ -42,7 +42,7 @@ class Precomputed:
     >>> from tenure.core.database import open_database
     >>> precomputed = Precomputed(open_database("sqlite://"), 1_000)
     >>> precomputed.peek("c1"), precomputed.read(["c1"]), precomputed.peek("c1")
-    (None, {}, 'missing')
+    (None, {}, <Missing.MISSING: 'missing'>)
     """
 
     def __init__(self, engine: Engine, entries: int) -> None:

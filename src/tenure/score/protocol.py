@@ -8,20 +8,28 @@ asked for, or raises.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, Protocol
+from enum import Enum
+from typing import Final, Protocol
 
 from tenure.core.errors import InputError
 from tenure.core.guard import State
+from tenure.core.settings import ValueSettings
 from tenure.features.declare import FeatureSet
 from tenure.score.served import Ask, Cause, ServedScore
 from tenure.score.table import StoredScore
 from tenure.store.hybrid import HybridRows
+from tenure.store.protocol import OnlineStore
 
 __all__ = ["MISSING", "FreshRows", "Missing", "PrecomputedScores", "Scoring"]
 
-Missing = Literal["missing"]
-MISSING: Final[Missing] = "missing"
-"""It is known that there is none."""
+
+class Missing(Enum):
+    """It is known that there is none."""
+
+    MISSING = "missing"
+
+
+MISSING: Final = Missing.MISSING
 
 
 class PrecomputedScores(Protocol):
@@ -40,6 +48,10 @@ class PrecomputedScores(Protocol):
 class FreshRows(Protocol):
     """Features as of now. Every method may be called from any thread."""
 
+    @property
+    def store(self) -> OnlineStore:
+        """Where they are read."""
+
     def read(self, features: FeatureSet, customers: Sequence[str]) -> HybridRows:
         """Whole rows of customers, in the order asked for."""
 
@@ -54,6 +66,10 @@ class Scoring(Protocol):
     @property
     def fingerprint(self) -> str:
         """Tells apart versions whose scores of the same features differ."""
+
+    @property
+    def value(self) -> ValueSettings:
+        """What decisions follow from."""
 
     @property
     def alias(self) -> str | None:
