@@ -15,14 +15,12 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tenure.app.place import Place
 from tenure.app.scorer import OpenedScorer, open_scorer
@@ -32,15 +30,17 @@ from tenure.core.config import KeyPath
 from tenure.core.errors import ArtifactError, ConfigError, HistoryError
 from tenure.core.guard import State
 from tenure.core.time import Clock, format_instant, parse_timezone
-from tenure.serve.app import create_app
+from tenure.serve.app import Application, create_app
 from tenure.serve.facts import FactsReader
+from tenure.serve.idempotency import IdempotencyKeys
 from tenure.serve.intake import Intake
 from tenure.serve.keys import KeyRing, load_keys
 from tenure.serve.limits import Limiter
+from tenure.serve.logs import RequestLog
 from tenure.serve.metrics import Metrics
 from tenure.serve.service import About, Readiness, Service
 
-__all__ = ["TOLD", "Launch", "open_service", "worker_app"]
+__all__ = ["TOLD", "Launch", "ahead_of", "open_service", "worker_app"]
 
 TOLD = "TENURE_SERVE"
 _RATES = "rates"
@@ -211,7 +211,8 @@ def _intake(place: Place, opened: OpenedScorer, clock: Clock, metrics: Metrics, 
     database = place.database()
     exits.callback(database.dispose)
     zone = parse_timezone(place.settings.project.timezone)
-    intake = Intake(opened.log, event_schemas(place), zone, database, clock, told=metrics.turned)
+    keys = IdempotencyKeys(database)
+    intake = Intake(opened.log, event_schemas(place), zone, keys, clock, told=metrics.turned)
     exits.callback(intake.close)
     return intake
 
@@ -290,34 +291,20 @@ def _about(opened: OpenedScorer) -> Callable[[], About]:
     return about
 
 
-def worker_app() -> ASGIApp:
-    """The application of a worker process, opened from `TENURE_SERVE`; it closes what it opened when it is told to end.
+@contextmanager
+def worker_app() -> Iterator[Application]:
+    """The application of a worker process, opened from `TENURE_SERVE` and closed when the worker stops.
 
     Raises
     ------
     ConfigError
         `TENURE_SERVE` is not set: this is no worker of `tenure serve`.
+    TenureError
+        As `open_service`.
     """
     told = os.environ.get(TOLD)
     if told is None:
         raise ConfigError(f"{TOLD} is not set.", hint="Start the service with `tenure serve`.")
     launch = Launch.from_json(told)
-    with ExitStack() as opened:
-        service = opened.enter_context(open_service(launch.place(), ahead=launch.ahead, tls=launch.tls))
-        return _Closing(create_app(service), opened.pop_all())
-
-
-class _Closing:
-    """An application that closes what it stands on when the server ends."""
-
-    def __init__(self, app: ASGIApp, opened: ExitStack) -> None:
-        self._app, self._opened = app, opened
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
-            return
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._opened.close()
+    with open_service(launch.place(), ahead=launch.ahead, tls=launch.tls) as service, closing(RequestLog()) as log:
+        yield create_app(service, finished=[log.finished])

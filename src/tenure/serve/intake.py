@@ -28,16 +28,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from threading import BoundedSemaphore, Lock
 from typing import Any
-
-from sqlalchemy.engine import Engine
 
 from tenure.core.errors import StateError, UnavailableError
 from tenure.core.guard import Guard, State, nobody
 from tenure.core.time import Clock, system_clock, to_micros
-from tenure.serve.idempotency import LEASE, Claim, IdempotencyKeys, KeyReusedError, UnderWayError
+from tenure.serve.idempotency import Claim, IdempotencyKeys, KeyReusedError, UnderWayError
 from tenure.serve.posted import as_posted
 from tenure.serve.taken import Taken
 from tenure.source.admit import Admitted, admit
@@ -76,25 +74,22 @@ class Intake:
         The event types that are known.
     zone : tzinfo
         Where times without an offset happened.
-    engine : Engine
-        The project's database, which remembers keys.
+    keys : IdempotencyKeys
+        What was asked before.
     clock : Clock
         When events would be appended: what is much later is in the future.
     patience_seconds : float
         How long the log, or another request with the same key, is waited for; the database half as long.
-    lease : timedelta
-        After how long the key of a request that died can be used again.
     told : callable
         Told the name and the new state when the breaker before the log, or before the database, turns.
-    wall_clock : Clock
-        How old keys are; never that of a replay.
 
     Examples
     --------
     >>> from tenure.testing.stream import small_stream
     >>> paid = {"type": "pay", "customer_id": "ana", "time": "2026-01-31", "id": "p9"}
     >>> with small_stream() as stream:
-    ...     intake = Intake(stream.log, stream.rules.schemas, stream.rules.zone, stream.database, stream.clock)
+    ...     keys = IdempotencyKeys(stream.database)
+    ...     intake = Intake(stream.log, stream.rules.schemas, stream.rules.zone, keys, stream.clock)
     ...     first = intake.take([paid, {}], caller="shop", key="k1", digest=b"d")
     ...     again = intake.take([paid, {}], caller="shop", key="k1", digest=b"d")
     ...     intake.close()
@@ -107,17 +102,15 @@ class Intake:
         log: EventLog,
         schemas: Mapping[str, EventSchema],
         zone: tzinfo,
-        engine: Engine,
+        keys: IdempotencyKeys,
         clock: Clock = system_clock,
         *,
         patience_seconds: float = 5.0,
-        lease: timedelta = LEASE,
         told: Callable[[str, State], None] = nobody,
-        wall_clock: Clock = system_clock,
     ) -> None:
         self._log, self._schemas, self._zone, self._clock = log, schemas, zone, clock
-        self._keys = IdempotencyKeys(engine, wall_clock, lease)
-        self._patience_seconds, self._lease_seconds = patience_seconds, lease.total_seconds()
+        self._keys, self._lease_seconds = keys, keys.lease.total_seconds()
+        self._patience_seconds = patience_seconds
         self._guards = (
             Guard("log", patience_seconds, lanes=_LANES, told=told),
             Guard("keys", patience_seconds / 2, lanes=_LANES, told=told),
