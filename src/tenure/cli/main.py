@@ -27,6 +27,7 @@ from tenure.cli.keys import keys
 from tenure.cli.models import models
 from tenure.cli.output import console, emit_error
 from tenure.cli.score import score
+from tenure.cli.serve import serve
 from tenure.cli.simulate import simulate
 from tenure.cli.stream import stream
 from tenure.cli.train import train
@@ -60,7 +61,7 @@ def _program(
     """From a business's own event log to the customers it is about to lose."""
 
 
-for verb in (demo, init, check, features, train, compare, score, explain, simulate):
+for verb in (demo, init, check, features, train, compare, score, explain, serve, simulate):
     app.command()(verb)
 app.add_typer(models, name="models")
 app.add_typer(keys, name="keys")
