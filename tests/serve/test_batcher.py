@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -40,12 +41,12 @@ class Scorer:
         ]
 
 
-def run(test: Callable[[Batcher, Scorer], Awaitable[None]], **options: float) -> Scorer:
+def run(test: Callable[[Batcher, Scorer], Awaitable[None]], **options: Any) -> Scorer:
     """Run a test on a batcher that is closed after it."""
     scorer = Scorer()
 
     async def main() -> None:
-        batcher = Batcher(scorer, **options)  # type: ignore[arg-type] - numbers by name
+        batcher = Batcher(scorer, **options)
         try:
             await test(batcher, scorer)
         finally:
@@ -151,10 +152,8 @@ def test_whatever_is_cancelled_nobody_gets_the_answer_of_another() -> None:
         answers = await batcher.ask_many([Ask(each) for each in names])
         assert [answer.customer_id for answer in answers if isinstance(answer, ServedScore)] == names
 
-    async def test(batcher: Batcher, scorer: Scorer) -> None:
-        tasks = [
-            asyncio.ensure_future((several if n % 5 == 0 else patient)(batcher, f"c{n}")) for n in range(3_000)
-        ]
+    async def test(batcher: Batcher, _: Scorer) -> None:
+        tasks = [asyncio.ensure_future((several if n % 5 == 0 else patient)(batcher, f"c{n}")) for n in range(3_000)]
         for task in chance.sample(tasks, 1_500):
             asyncio.get_running_loop().call_later(chance.random() / 25, task.cancel)
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)

@@ -28,11 +28,8 @@ class _Sequence:
 
     def next(self) -> int:
         """Nanoseconds since 1970, later than any before by at least what an id can tell apart."""
-        now = time.time_ns()
-        if now < self._last + 256:
-            now = self._last + 256
-        self._last = now
-        return now
+        self._last = max(time.time_ns(), self._last + 256)
+        return self._last
 
 
 _instants = _Sequence()

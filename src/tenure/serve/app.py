@@ -49,9 +49,9 @@ _KEYS = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
 }
 _ABOUT = (
-    "Churn scores with the decision that pays, from the cheapest source that is fresh enough: the precomputed score, the "
-    "cache, or live features. Every score says how old it is and where it comes from. Errors are `application/problem+json` "
-    "(RFC 9457) and name the field that is wrong."
+    "Churn scores with the decision that pays, from the cheapest source that is fresh enough: the precomputed score, "
+    "the cache, or live features. Every score says how old it is and where it comes from. Errors are "
+    "`application/problem+json` (RFC 9457) and name the field that is wrong."
 )
 
 

@@ -1,8 +1,8 @@
 """Scores that are wanted at the same time are worked out together, away from the event loop.
 
 Enters: asks, from any number of requests. Leaves: a score or an error for each, to the request that asked. Invariant:
-an answer goes to its own ask and nowhere else, however many others were cancelled meanwhile; the event loop never waits;
-and what would wait too long is refused at once.
+an answer goes to its own ask and nowhere else, however many others were cancelled meanwhile; the event loop never
+waits; and what would wait too long is refused at once.
 
 Why together
 ------------

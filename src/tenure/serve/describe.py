@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -35,8 +35,11 @@ def components(*, requests: Iterable[type[BaseModel]], answers: Iterable[type[Ba
     >>> list(components(requests=[], answers=[LiveAnswer]))
     ['LiveAnswer']
     """
-    wanted = [(model, "validation") for model in requests] + [(model, "serialization") for model in answers]
-    _, document = models_json_schema(wanted, ref_template=_REF)  # type: ignore[arg-type] - the modes are literals
+    wanted: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
+        *((model, "validation") for model in requests),
+        *((model, "serialization") for model in answers),
+    ]
+    _, document = models_json_schema(wanted, ref_template=_REF)
     schemas: dict[str, Any] = document["$defs"]
     return schemas
 
@@ -61,8 +64,9 @@ def example_of(model: type[BaseModel]) -> dict[str, Any]:
     ({'status': 'ok'}, {'customer_id': 'c100', 'explain': True})
     """
     extra = model.model_config.get("json_schema_extra")
-    if isinstance(extra, dict) and isinstance(examples := extra.get("examples"), list):
-        return dict(examples[0])  # type: ignore[arg-type] - JSON objects, as this package writes them
+    examples = extra.get("examples") if isinstance(extra, dict) else None
+    if isinstance(examples, list) and isinstance(examples[0], dict):
+        return dict(examples[0])
     return {name: _example(field) for name, field in model.model_fields.items()}
 
 

@@ -1,7 +1,7 @@
 """The API described for people: a page that is made here, of the same document that machines read.
 
-Enters: the OpenAPI document. Leaves: HTML without a script, which loads nothing from anywhere. Invariant: the page shows
-what the document says and no more, and every route comes with a command that can be pasted.
+Enters: the OpenAPI document. Leaves: HTML without a script, which loads nothing from anywhere. Invariant: the page
+shows what the document says and no more, and every route comes with a command that can be pasted.
 """
 
 from __future__ import annotations
@@ -162,10 +162,10 @@ def operations(document: Json, place: str) -> Iterator[Operation]:
     """
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            yield _operation(document, place, method.upper(), path, operation)
+            yield _operation(place, method.upper(), path, operation)
 
 
-def _operation(document: Json, place: str, method: str, path: str, said: Json) -> Operation:
+def _operation(place: str, method: str, path: str, said: Json) -> Operation:
     answered = _content(said["responses"].get("200", {}))
     body = _content(said.get("requestBody", {}))
     example = answered.get("example")
@@ -219,9 +219,8 @@ def _curl(place: str, method: str, path: str, said: Json, body: Any) -> str:
     parts = [f"curl {shlex.quote(place + asked)}"]
     if said.get("security") != []:
         parts.append('-H "Authorization: Bearer $TENURE_KEY"')
-    for parameter in said.get("parameters", ()):
-        if parameter["in"] == "header" and "example" in parameter:
-            parts.append("-H " + shlex.quote(f"{parameter['name']}: {parameter['example']}"))
+    headers = [parameter for parameter in said.get("parameters", ()) if parameter["in"] == "header"]
+    parts.extend("-H " + shlex.quote(f"{header['name']}: {header.get('example', '…')}") for header in headers)
     if method != "GET":
         parts.append("-H 'Content-Type: application/json'")
         parts.append(f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}")

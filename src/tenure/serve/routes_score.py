@@ -75,8 +75,8 @@ class ScoreRoutes:
     async def score_of_a_request(self, request: Request) -> Response:
         """Score a customer by id, or features that you send.
 
-        Features are scored as they are, whatever the mode, and are not kept. Every feature of the model has to be there,
-        by the names that `GET /version` lists: null where it is missing, which is not the same as zero.
+        Features are scored as they are, whatever the mode, and are not kept. Every feature of the model has to be
+        there, by the names that `GET /version` lists: null where it is missing, which is not the same as zero.
         """
         wanted = read_body(ScoreRequest, request)
         try:

@@ -77,7 +77,7 @@ CustomerId = Annotated[
     Field(
         min_length=1,
         max_length=200,
-        description="the customer, as the project's data names them: no control characters, no `..` as a part of a path",
+        description="as the project's data names the customer: no control characters, no `..` as a part of a path",
         examples=["c100"],
     ),
     AfterValidator(_fit_id),
