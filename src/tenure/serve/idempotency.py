@@ -143,7 +143,7 @@ class IdempotencyKeys:
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         new = insert(idempotency).values(caller=caller, key=key, digest=digest, **leased).on_conflict_do_nothing()
         with transaction(self._engine) as connection:
-            if connection.execute(new).rowcount:
+            if connection.execute(new.returning(_columns.token)).first() is not None:
                 return claim
             row = connection.execute(sa.select(idempotency).where(_of(caller, key)).with_for_update()).one_or_none()
             if row is None:  # given back just now
