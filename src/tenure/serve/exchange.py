@@ -77,6 +77,7 @@ class Exchange:
     >>> asyncio.run(exchange.end())
     500
     b'{"type":"about:blank","title":"The service failed",...,"request_id":"r1"}'
+    False
     """
 
     __slots__ = ("_dropped", "_headers", "_send", "request_id", "status")
@@ -101,10 +102,11 @@ class Exchange:
         if not self._dropped:
             await self._send(message)
 
-    async def end(self) -> None:
-        """The application has nothing more to say; what was dropped of it is replaced."""
+    async def end(self) -> bool:
+        """The application has nothing more to say; False where a problem was sent in place of what it said."""
         if self._dropped:
             await self.refuse(_FAILED, {})
+        return not self._dropped
 
     async def fail(self) -> None:
         """The application broke down. An answer that has begun is left as it is: the server then hangs up."""

@@ -19,8 +19,7 @@ import logging
 import math
 import os
 import re
-import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from time import perf_counter
@@ -215,7 +214,7 @@ class Gate:
         except GoneError:
             exchange.status = GONE
         except Exception as error:  # noqa: BLE001 - the last place where a failure can still be answered
-            _log.error("\n".join(_told(error, visit)))
+            _log_failure(error, visit)
             await exchange.fail()
         finally:
             self._end(visit, exchange.status or GONE, perf_counter() - since)
@@ -232,7 +231,8 @@ class Gate:
             receive = _Given(body, receive)
         scope[_ADMITTED] = Admitted(visit.request_id, visit.key, visit.template, body)
         await self.app(scope, receive, exchange.send)
-        await exchange.end()
+        if not await exchange.end():
+            _log_failure(None, visit)
 
     def _check_head(self, scope: Scope, head: Head) -> None:
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > _TARGET_BYTES:
@@ -279,7 +279,7 @@ class Gate:
             for tell in self._finished:
                 tell(done)
         except Exception as error:  # noqa: BLE001 - the request was answered; who counts it cannot undo that
-            _log.error("\n".join(_told(error, visit)))
+            _log_failure(error, visit)
         for call in self._ended:
             call()
 
@@ -363,15 +363,6 @@ def _too_often(wait_seconds: float) -> Failure:
     return Failure(429, "Too many requests", "The key asks more often than its rate allows.", hint, None, seconds)
 
 
-def _told(error: BaseException, visit: _Visit) -> Iterator[str]:
-    """What the log says of a failure: types and lines of code, and no message, which may quote a customer."""
-    yield f"{visit.method} {visit.template} failed (request {visit.request_id})"
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        yield type(cause).__qualname__
-        yield from (
-            f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(cause.__traceback__)
-        )
-        cause = cause.__cause__ or cause.__context__
+def _log_failure(error: Exception | None, visit: _Visit) -> None:
+    fields = {"request_id": visit.request_id, "method": visit.method, "route": visit.template}
+    _log.error("A request failed.", exc_info=error, extra=fields)

@@ -11,7 +11,8 @@ by another one, and the file never grows.
 
 The instants lie in a file that every process maps into its memory; the lock around reading and writing one is a system
 call of about a microsecond that the kernel takes back when a process dies. A process that is stopped while it holds the
-lock keeps nobody waiting: after a while the others go on without, and the worst is one request too many.
+lock keeps nobody waiting: after some milliseconds, once, the others go on without it, and the worst is one request too
+many.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ _SLOTS: Final = 4096
 _NEAR: Final = 16  # slots that a key may have
 _SECOND: Final = 1_000_000_000
 _SLOWEST: Final = 400 * 86_400 * _SECOND
-_TRIES: Final = 200
+_YIELDS: Final = 50
+_PAUSE_SECONDS: Final = 0.0002
+_TRIES: Final = _YIELDS + 100
 
 
 class Limiter:
@@ -77,6 +80,7 @@ class Limiter:
         self._handle = -1 if path is None else _open(path)
         self._memory = mmap.mmap(self._handle, _SLOTS * _SLOT.size)
         self._names: dict[str, int] = {}
+        self._has_lock = True  # whether it was had the last time
 
     def take(self, key_id: str, rate: float | None = None) -> float:
         """Ask for one request.
@@ -93,14 +97,16 @@ class Limiter:
         float
             0 where the request may be answered, else the seconds after which it might.
         """
-        step = min(int(_SECOND / (rate or self.rate)), _SLOWEST)
+        step = int(min(_SECOND / (rate or self.rate), _SLOWEST))
         ahead = max(_SECOND - step, 0)
         name = self._names.get(key_id) or self._name(key_id)
-        locked = self._handle < 0 or _lock(self._handle)
+        if self._handle < 0:
+            return self._move(name, step, ahead)
+        self._has_lock = _lock(self._handle, _TRIES if self._has_lock else 1)
         try:
             return self._move(name, step, ahead)
         finally:
-            if locked and self._handle >= 0:
+            if self._has_lock:
                 _unlock(self._handle)
 
     def close(self) -> None:
@@ -145,12 +151,12 @@ def _open(path: Path) -> int:
     return handle
 
 
-def _lock(handle: int) -> bool:
-    """Whether the lock was had; it is held for a microsecond, so only a process that is stopped can keep it longer."""
-    for _ in range(_TRIES):
+def _lock(handle: int, tries: int) -> bool:
+    """Whether the lock was had; it is held for microseconds, so only a process that is stopped keeps it long."""
+    for number in range(tries):
         if _try_lock(handle):
             return True
-        time.sleep(0)  # lets the holder run
+        time.sleep(0 if number < _YIELDS else _PAUSE_SECONDS)  # lets the holder run
     return False
 
 
