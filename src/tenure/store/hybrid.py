@@ -41,7 +41,7 @@ Column = NDArray[np.float64] | list[str | None]
 Integers = NDArray[np.int64]
 _SECOND = 1_000_000
 _PLANS = 4  # versions whose features are read side by side: one that serves, one that follows, a margin
-_HEAD = b'{"as_of":'
+_HEAD = len('{"as_of":')
 
 
 @dataclass(frozen=True)
@@ -311,12 +311,8 @@ def _placed(column: NDArray[Any], rows: NDArray[np.bool_], values: NDArray[Any])
 
 
 def _published(row: bytes | None) -> int:
-    """The instant of a batch row, which stands at its beginning."""
-    if row is None:
-        return NOTHING
-    if row.startswith(_HEAD):
-        return int(row[len(_HEAD) : row.index(b",")])
-    return int(json.loads(row)["as_of"])
+    """The instant of a batch row: `pack_rows` puts it first, so that nobody has to read the rest to know it."""
+    return NOTHING if row is None else int(row[_HEAD : row.index(b",")])
 
 
 def _columns(
