@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from tenure.core.guard import State
-from tenure.score.served import Cause, ServedScore
 from tenure.serve.gate import Finished
 from tenure.serve.series import Counts, Level, Moving, Registry, Spread
+
+if TYPE_CHECKING:  # the process that watches over the workers counts nothing, and need not load what scores
+    from tenure.score.served import ServedScore
 
 __all__ = ["CONTENT_TYPE", "METHODS", "NOT_KNOWN", "Metrics"]
 
@@ -76,8 +78,6 @@ class Metrics:
         self._breakers = Level(registry, "tenure_breaker_state", breakers, ("name",), "max")
         turns = "Changes of a breaker, by the state that it took."
         self._turns = Counts(registry, "tenure_breaker_turns", turns, ("name", "state"))
-        for cause in get_args(Cause):
-            self._degraded.add((cause,), 0)
 
     def _watch_worker(self, registry: Registry) -> None:
         self._versions = Level(registry, "tenure_serving", "Workers that serve a version.", ("version", "alias"), "sum")

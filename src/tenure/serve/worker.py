@@ -126,6 +126,10 @@ class _Server(uvicorn.Server):
         self._drain_seconds = job.drain_seconds
         self.told: Callable[[], None] = lambda: None
 
+    def leave(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        """Stop as soon as possible."""
+        self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.told()
@@ -219,7 +223,7 @@ def work(place: int, job: Job, listener: socket.socket, boss: Connection) -> Non
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Told to stop before there is a server, or once more by uvicorn after it has stopped for that reason."""
+    """Told to stop before there is anything to stop."""
     sys.exit(0)
 
 
@@ -230,6 +234,9 @@ def _answer(job: Job, listener: socket.socket, boss: Connection) -> None:
         door = Door(app)
         server = _Server(_config(door, job), door, listener, job)
         server.told = partial(boss.send, READY)
+        # Until uvicorn listens for signals, and once more after it has stopped for one and passes it on.
+        for number in STOPPING:
+            signal.signal(number, server.leave)
         threading.Thread(target=_watch, args=(boss, server), name="boss", daemon=True).start()
         try:
             server.run([listener])
@@ -240,10 +247,10 @@ def _answer(job: Job, listener: socket.socket, boss: Connection) -> None:
             ) from error
 
 
-def _watch(boss: Connection, server: uvicorn.Server) -> None:
+def _watch(boss: Connection, server: _Server) -> None:
     """Leave when nobody watches over this process any more: it would hold the port, and nobody would replace it."""
     try:
         boss.recv()
     except (EOFError, OSError):
         _log.warning("The process that watches over the workers has gone.")
-    server.should_exit = True
+    server.leave()
