@@ -80,6 +80,28 @@ class LiveModel:
         Understands features that callers give.
     guard : Guard
         Before the explainer.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import pyarrow as pa
+    >>> from tenure.core.time import fixed_clock
+    >>> from tenure.model.calibrate import Calibration
+    >>> from tenure.model.encode import Encoder
+    >>> from tenure.model.manifest import Cutoffs, Manifest
+    >>> from tenure.model.parts import Parts
+    >>> from tenure.model.protocol import Contributions
+    >>> even = SimpleNamespace(
+    ...     predict_margin=lambda matrix: np.zeros(len(matrix)),
+    ...     contributions=lambda matrix: Contributions(np.zeros(matrix.shape), np.zeros(len(matrix))),
+    ... )
+    >>> parts = Parts("logistic", FeatureSet(), Encoder.fit(pa.table({"age": [20, 30, None]})), even, Calibration())
+    >>> clock = fixed_clock("2026-02-01")
+    >>> manifest = Manifest("logistic", clock(), (), parts.features, "of the data", Cutoffs(), 0.25, {}, {}, {})
+    >>> live = LiveModel.of(LoadedVersion("v1", manifest, parts, ()), ValueSettings(), alias="champion", clock=clock)
+    >>> [score, error] = live.score_given([Ask("ann", features={"age": 25}), Ask("bo", features={"agee": 25})])
+    >>> score.probability, score.decision, score.source, error.message
+    (0.5, 'contact', 'realtime', "There is no feature 'agee'. Did you mean 'age'?")
     """
 
     version: LoadedVersion
