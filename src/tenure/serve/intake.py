@@ -229,9 +229,7 @@ class Intake:
         except UnavailableError as error:
             began = not appending.give_up()
             _log.warning("Posted events were not taken: %s", error.message)
-            what = (
-                "did not confirm the events; each may be in it or not" if began else "is not available; it took nothing"
-            )
+            what = "did not confirm the events; each may be in it or not" if began else "takes no events now"
             raise StateError(f"The event log {what}.", hint=_AGAIN) from error
 
     def _judge(self, items: Sequence[Any]) -> Admitted:

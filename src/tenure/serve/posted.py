@@ -38,13 +38,16 @@ def as_posted(document: object) -> Record | Unfit:
     """
     if isinstance(document, Mapping):
         for name, value in document.items():
-            unfit = _unfit_id(name, value) if name in _ROLES else _unfit_number(name, value)
+            unfit = _unfit_value(name, value) or (_unfit_id(name, value) if name in _ROLES else None)
             if unfit is not None:
                 return unfit
     return as_record(document)
 
 
-def _unfit_number(name: str, value: object) -> Unfit | None:
+def _unfit_value(name: str, value: object) -> Unfit | None:
+    """Why no field can have this value; asked before it is written anywhere, since Python writes no endless numbers."""
+    if isinstance(value, list | dict):
+        return Unfit(f"{name} is {'a list' if isinstance(value, list) else 'an object'}.", reason=f"unreadable {name}")
     if not isinstance(value, int | float) or abs(value) <= LARGEST:
         return None
     if abs(value) <= sys.float_info.max:
