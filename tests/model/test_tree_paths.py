@@ -150,3 +150,28 @@ def test_ways_over_too_many_columns_are_left_to_the_booster() -> None:
     data = xgb.DMatrix(matrix, matrix.sum(axis=1) > 0)
     booster = xgb.train({"max_depth": 16, "min_child_weight": 0.1, "nthread": 1, "colsample_bynode": 0.2}, data, 1)
     assert read_paths(booster) is None
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(0, 8))
+def test_one_row_is_explained_like_many_to_the_last_digit(seed: int, depth: int, few: int) -> None:
+    matrix, data = rows_of(seed)
+    paths = read_paths(grown(data, depth))
+    assert paths is not None
+    many = paths.contributions(matrix)
+    found = paths.contributions(matrix[:few])
+    assert found.values.tolist() == many.values[:few].tolist()
+    assert found.base.tolist() == many.base[:few].tolist()
+    alone = [paths.contributions(matrix[row : row + 1]).values[0].tolist() for row in range(few)]
+    assert alone == many.values[:few].tolist()
+
+
+def test_trees_without_a_split_say_nothing_of_any_column() -> None:
+    matrix, _ = rows_of(0)
+    booster = xgb.train({"objective": "binary:logistic", "nthread": 1}, data_of(matrix, np.zeros(len(matrix))), 2)
+    paths = read_paths(booster)
+    assert paths is not None
+    for rows in (1, len(matrix)):
+        found = paths.contributions(matrix[:rows])
+        assert not found.values.any()
+        assert found.margin == pytest.approx(booster.inplace_predict(matrix[:rows], predict_type="margin"))

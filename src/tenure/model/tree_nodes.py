@@ -55,13 +55,13 @@ class Conditions:
 
     def met(self, matrix: Matrix) -> npt.NDArray[np.uint8]:
         """Which conditions each row meets: 0 or 1, (conditions, rows)."""
-        values = np.ascontiguousarray(matrix.T)[self.column]
+        values = np.ascontiguousarray(matrix.T).take(self.column, axis=0)
         found = (values >= self.low[:, None]) & (values < self.high[:, None])
         coded = np.flatnonzero(self.codes != _ALL_CODES)
         if len(coded):
             code = np.clip(np.nan_to_num(values[coded]), 0, _MOST_CODES - 1).astype(np.int64)
             found[coded] = (self.codes[coded, None] >> code) & 1
-        return np.where(np.isnan(values), self.missing[:, None], found).astype(np.uint8)
+        return np.where(np.isnan(values), self.missing[:, None], found).view(np.uint8)
 
     def probes(self, rows: int) -> Matrix:
         """Rows that lie about the borders of the conditions, with gaps; the same ones every time."""

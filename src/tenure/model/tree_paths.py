@@ -22,6 +22,7 @@ look-up per leaf and column, and a sum, where TreeSHAP's work grows with the squ
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -38,6 +39,7 @@ __all__ = ["MOST_CELLS", "TreePaths", "read_paths"]
 MOST_CELLS = 1 << 25  # of the tables: 128 MB
 _MOST_COLUMNS = 12  # on the way to a leaf: 4,096 patterns
 _PROBES = 8
+_FEW = 3  # rows that are looked up one by one
 _LEAF_ROWS = 1 << 21  # worked on at once: as many bytes, and four times as many in between
 _Places = npt.NDArray[np.intp]
 
@@ -64,6 +66,14 @@ class _Leaves:
         found = self.table.take(pattern, axis=0)
         for place, share in enumerate(self.share):
             values += share @ found[:, :, place]
+
+    def look_up(self, met: npt.NDArray[np.uint8], found: npt.NDArray[np.float32]) -> None:
+        """Find what the leaves say of one row; `met` is (conditions,), `found` (leaves, columns on the way)."""
+        pattern = np.arange(len(found))
+        for numbers in self.condition[::-1]:
+            pattern += pattern
+            pattern += met.take(numbers)
+        self.table.take(pattern, axis=0, out=found, mode="clip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +108,9 @@ class TreePaths:
 
     def contributions(self, matrix: Matrix) -> Contributions:
         """Explain rows as the booster's matrix has them, categories as codes."""
+        if self.leaves and len(matrix) <= _FEW:
+            values = np.array([self._explain(row) for row in matrix]).reshape(matrix.shape)
+            return Contributions(values, np.full(len(matrix), self.base))
         values = np.zeros((self.columns, len(matrix)))
         most = max((part.condition.shape[1] for part in self.leaves), default=1)
         step = max(1, _LEAF_ROWS // most)
@@ -107,6 +120,32 @@ class TreePaths:
             for leaves in self.leaves:
                 leaves.add(met, values[:, part])
         return Contributions(np.ascontiguousarray(values.T), np.full(len(matrix), self.base))
+
+    def _explain(self, row: Matrix) -> Vector:
+        """The same for one row, to the last digit, with all that is found added up at once."""
+        met = self.conditions.met(row[None])[:, 0]
+        found, start = np.empty(self._sums.shape[1], dtype=np.float32), 0
+        for leaves in self.leaves:
+            end = start + leaves.condition.size
+            leaves.look_up(met, found[start:end].reshape(leaves.condition.shape[::-1]))
+            start = end
+        sums: Vector = (self._sums @ found).reshape(-1, self.columns).sum(axis=0, dtype=np.float64)
+        return sums
+
+    @cached_property
+    def _sums(self) -> Any:
+        """Adds up what leaves say, by the number of columns on their way, the place on it, and the column."""
+        row, found, start, slot = [], [], 0, 0
+        for leaves in self.leaves:
+            length = len(leaves.condition)
+            for place, share in enumerate(leaves.share):
+                ones = share.tocoo()
+                row.append(slot * self.columns + ones.row)
+                found.append(start + ones.col * length + place)
+                slot += 1
+            start += leaves.condition.size
+        ones = np.ones(start, np.float32)
+        return csr_array((ones, (np.concatenate(row), np.concatenate(found))), (slot * self.columns, start))
 
     @classmethod
     def of(cls, booster: xgb.Booster) -> Self | None:

@@ -16,6 +16,7 @@ falls. With two features this is their Shapley value in probabilities, with more
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,7 +127,7 @@ class Explainer:
 
     parts: Parts
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Features that the model uses, in the order of its matrix."""
         return tuple(column.name for column in self.parts.encoder.columns)
@@ -151,7 +152,8 @@ class Explainer:
         NotFoundError, InputError
             As `Parts.predict`.
         """
-        cells = {name: table.column(name).to_pylist() for name in self.columns if name in table.column_names}
+        known = set(table.column_names)
+        cells = {name: table.column(name).to_pylist() for name in self.columns if name in known}
         matrix = self._encoded(table, cells)
         return self.explain_encoded(
             matrix, [[plain_value(one) for one in cells[name]] for name in self.columns], customer_ids
@@ -222,10 +224,11 @@ class Explainer:
 
     def _reasons(self, values: Sequence[Value], contribution: Vector, effect: Vector) -> tuple[Reason, ...]:
         order = np.lexsort((-np.abs(contribution), -np.abs(effect))).tolist()
-        return tuple(self._reason(place, values[place], contribution[place], effect[place]) for place in order)
+        added, moved = contribution.tolist(), effect.tolist()
+        return tuple(self._reason(place, values[place], added[place], moved[place]) for place in order)
 
     def _reason(self, place: int, value: Value, contribution: float, effect: float) -> Reason:
-        name = self.parts.encoder.columns[place].name
+        name = self.columns[place]
         said = self.phrases.say(name, value)
         return Reason(name, value, self.phrases.usual_of(name), float(contribution), float(effect), said)
 
@@ -241,7 +244,7 @@ def plain_value(value: Any) -> Value:
     if value is None or isinstance(value, str):
         return value
     number = float(value)
-    return None if np.isnan(number) else number
+    return None if math.isnan(number) else number
 
 
 def effects(found: Contributions, calibrated: Callable[[Vector], Vector]) -> Vector:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property, lru_cache
 from typing import Self
 
 from tenure.core.time import format_duration
@@ -24,6 +25,7 @@ __all__ = ["Phrases", "Value", "readable"]
 
 Value = float | str | None
 _DAY = timedelta(days=1)
+_NAMED = 4096  # names and windows whose words are remembered; a version has a few hundred
 _GROWS = frozenset({"count", "sum", "active_days"})  # twice the time, twice the value
 _NAMES = {"mean": "mean", "min": "smallest", "max": "largest", "std": "spread of", "first": "first", "last": "latest"}
 
@@ -73,8 +75,16 @@ class Phrases:
         phrase = _tenure(value) if name == TENURE_DAYS else _attribute(name, value)
         if feature is not None:
             phrase = _event(feature, value)
-        usual = self.usual_of(name)
-        return phrase if usual is None else f"{phrase} (usual: {_usual(feature, usual)})"
+        return phrase + self._usual_words.get(name, "")
+
+    @cached_property
+    def _usual_words(self) -> dict[str, str]:
+        """What is usual of each number, as it follows a phrase."""
+        return {
+            name: f" (usual: {_usual(self.features.get(name), column.median)})"
+            for name, column in self.usual.items()
+            if column.median is not None
+        }
 
     def usual_of(self, name: str) -> float | None:
         """Median of a number among the customers that the version learned from; None where there is none."""
@@ -185,6 +195,7 @@ def _what(feature: Feature, number: Value = None) -> str:
     return f"{name} with {_plain(feature.category)} {feature.category_value!r}" if feature.category else name
 
 
+@lru_cache(_NAMED)
 def _many(noun: str) -> str:
     if noun.endswith(("ch", "sh", "x", "z")):
         return f"{noun}es"
@@ -193,6 +204,7 @@ def _many(noun: str) -> str:
     return noun if noun.endswith("s") else f"{noun}s"
 
 
+@lru_cache(_NAMED)
 def _plain(name: str) -> str:
     return name.replace("_", " ")
 
@@ -201,6 +213,7 @@ def _when(feature: Feature) -> str:
     return f" in the last {_span(feature.window)}" if feature.window else " so far"
 
 
+@lru_cache(_NAMED)
 def _span(length: timedelta | None) -> str:
     if length is None:
         return ""
