@@ -72,7 +72,7 @@ def opened(
     wrap: Callable[[SqliteLog], Any] = lambda log: log,
 ) -> Iterator[tuple[Intake, EventLog]]:
     """An intake as a process of its own would open it, and its log."""
-    log, engine = open_sqlite_log(folder / "log.db", 2), open_database(url, root=folder)
+    log, engine = open_sqlite_log(folder / "log.db", 2, clock=NOW), open_database(url, root=folder)
     keys = IdempotencyKeys(engine, wall_clock, lease)
     intake = Intake(wrap(log), SCHEMAS, UTC, keys, NOW, patience_seconds=patience_seconds)
     try:
