@@ -2,8 +2,8 @@
 
 Enters: a folder. Leaves: in it the raw baskets, the `tenure.toml` that `tenure init` proposes for them, a registered
 version with its report, a comparison with simpler and rebalanced models, scores for every household at risk and a
-contact list with reasons. Invariant: it calls the very functions that the verbs call; there is no path of its own for
-the demonstration.
+contact list with reasons; and what the service answered of some of them. Invariant: it calls the very functions that
+the verbs call, and the service is the program itself; there is no path of its own for the demonstration.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.app.compare import CompareResult, compare_models
+from tenure.app.demo_service import Served, ask_service
 from tenure.app.place import Place
 from tenure.app.propose.proposal import Proposal, propose_events
 from tenure.app.scoring import score
@@ -39,10 +40,11 @@ class DemoResult:
     trained: TrainResult
     compared: CompareResult
     scored: ScoreSummary
+    served: Served
 
 
 def run_demo(out: Path, progress: Progress = silent, clock: Clock = system_clock) -> DemoResult:
-    """Take raw baskets to an evaluated version, a comparison, scores, a contact list and a report.
+    """Take raw baskets to an evaluated version, a comparison, scores, a contact list, a report, and answers over HTTP.
 
     Parameters
     ----------
@@ -76,4 +78,5 @@ def run_demo(out: Path, progress: Progress = silent, clock: Clock = system_clock
     place = Place.load(config, clock=clock)
     compared = compare_models(place, COMPARED, EVENED_OUT, progress)  # first, so that the version's report shows it
     trained = train_version(place, progress)
-    return DemoResult(config, proposal, trained, compared, score(place, progress=progress))
+    scored = score(place, progress=progress)
+    return DemoResult(config, proposal, trained, compared, scored, ask_service(place, config, scored, progress))

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 
 from tenure.app.demo import DemoResult, run_demo
+from tenure.app.demo_service import Served, Told
 from tenure.cli.compare import comparison_tables
 from tenure.cli.options import Json
 from tenure.cli.output import emit, progress_bar
@@ -30,7 +31,7 @@ def demo(
     ),
     as_json: Json = False,
 ) -> None:
-    """Take a year of grocery baskets from raw lines to a contact list and a report."""
+    """Take a year of grocery baskets from raw lines to a contact list, a report, and answers over HTTP."""
     with progress_bar() as progress:
         result = run_demo(out, progress)
     document = {
@@ -38,6 +39,7 @@ def demo(
         "trained": result.trained,
         "compared": result.compared,
         "scored": result.scored,
+        "served": result.served,
     }
     emit(document, _text(result), as_json=as_json)
 
@@ -59,6 +61,8 @@ def _text(result: DemoResult) -> RenderableType:
         "[bold]The first of them[/], and what their risk goes with:",
         *(f"  {escape(line)}" for line in _first_contacts(result.scored.contact_list)),
         "",
+        *_service_lines(result.served),
+        "",
         "[bold]Where everything is[/]",
         f"  settings      {escape(str(result.config))}",
         f"  report        {escape(str(result.trained.report))}",
@@ -68,7 +72,27 @@ def _text(result: DemoResult) -> RenderableType:
         "",
         "[bold]Next[/]: open the report in a browser; then on your own data:",
         "  tenure init --events YOUR_LOG.parquet && tenure check && tenure train && tenure score",
+        "  tenure serve --with-stream",
     )
+
+
+def _service_lines(served: Served) -> Iterator[str]:
+    """What the service answered, before and after an event."""
+    yield f"[bold]Asked over HTTP[/]: `tenure serve --with-stream` ran at {served.url} with {served.version}. It said of"
+    for told in served.scores:
+        yield f"  {_told(told)}"
+        yield from (f"    · {escape(reason)}" for reason in told.reasons[:_SHOWN])
+    who = escape(served.before.customer_id)
+    yield f"Then {who} came back, which was posted to /v1/events. The same question, before and after:"
+    yield f"  {_told(served.before)}"
+    yield f"  {_told(served.after)}"
+    yield from (f"    · {escape(reason)}" for reason in served.after.reasons[:_SHOWN])
+
+
+def _told(told: Told) -> str:
+    profit = "" if told.expected_profit is None else f", worth {told.expected_profit:,.2f}"
+    said = f"{told.probability:.1%} likely to leave, {told.decision.replace('_', ' ')}{profit}"
+    return f"{escape(told.customer_id)}: {said} [dim]({told.source})[/]"
 
 
 def _first_contacts(path: Path) -> Iterator[str]:
