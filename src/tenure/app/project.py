@@ -6,7 +6,8 @@ Enters: a `tenure.toml`, or settings with tables from memory. Leaves: the result
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from numbers import Integral
@@ -21,6 +22,7 @@ from tenure.app.compare import CompareResult, compare_models
 from tenure.app.explain import Explanation, explain_customer, shap_of
 from tenure.app.features import write_features
 from tenure.app.place import Place
+from tenure.app.scorer import ahead_of, moved, open_scorer
 from tenure.app.scoring import load, score
 from tenure.app.stream_append import Appended, append_events
 from tenure.app.stream_read import customer_vectors
@@ -29,6 +31,7 @@ from tenure.core.config import settings_from
 from tenure.core.progress import Progress, silent
 from tenure.core.time import Clock, parse_instant, parse_timezone, system_clock
 from tenure.model.artifact import LoadedVersion
+from tenure.score.hybrid import HybridScorer
 from tenure.score.run import ScoreSummary
 
 __all__ = ["Project"]
@@ -158,6 +161,25 @@ class Project:
         return customer_vectors(
             self.place, [customers] if isinstance(customers, str) else customers, self._cutoff(as_of)
         )
+
+    @contextmanager
+    def scorer(self, as_of: str | datetime | None = None) -> Iterator[HybridScorer]:
+        """Score customers one by one or some at once, from the cheapest source that is fresh enough.
+
+        In a `with` block, as it holds the online store open. `as_of` lets live features begin at an instant of the
+        past instead of now, from which they go on with the clock.
+
+        Raises
+        ------
+        NotFoundError
+            There is no version yet.
+        ArtifactError
+            The version may not be used.
+        """
+        start = self._cutoff(as_of)
+        clock = None if start is None else moved(self.place.clock, ahead_of(self.place, start))
+        with open_scorer(self.place, as_of=clock) as opened:
+            yield opened.scorer
 
     def version(self, name: str | None = None) -> LoadedVersion:
         """Load a version after it proved itself; default: `champion`, else the latest."""

@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Engine
 
 from tenure.app.champion import Champion
 from tenure.app.place import Place
+from tenure.app.stream import event_schemas
 from tenure.core.database import open_database
-from tenure.core.errors import ConfigError
-from tenure.core.time import Clock
+from tenure.core.errors import ConfigError, HistoryError
+from tenure.core.time import Clock, format_instant
 from tenure.score.cache import Cache, MemoryCache, NoCache
 from tenure.score.cache_redis import RedisCache
 from tenure.score.hybrid import HybridScorer
@@ -31,7 +33,7 @@ from tenure.source.logs import open_log
 from tenure.store.hybrid import OnlineRows
 from tenure.store.online import open_online
 
-__all__ = ["OpenedScorer", "open_scorer"]
+__all__ = ["OpenedScorer", "ahead_of", "moved", "open_scorer"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,36 @@ def _cache(place: Place) -> Cache:
         f"[serve] cache is {settings.cache!r}; it is memory, none, or the URL of a Redis.",
         hint='For example "memory" or "redis://localhost:6379/0".',
     )
+
+
+def moved(clock: Clock, ahead: timedelta) -> Clock:
+    """A clock that runs like another one, so much ahead of it.
+
+    Examples
+    --------
+    >>> from tenure.core.time import fixed_clock
+    >>> moved(fixed_clock("2026-02-01"), timedelta(days=-1))().isoformat()
+    '2026-01-31T00:00:00+00:00'
+    """
+    return (lambda: clock() + ahead) if ahead else clock
+
+
+def ahead_of(place: Place, as_of: datetime) -> timedelta:
+    """How far the instant of live features is ahead of the wall clock, where a replay begins at `as_of`.
+
+    Raises
+    ------
+    ConfigError
+        The project is a plain table, whose rows have no instant that could be chosen.
+    HistoryError
+        The instant lies in the future.
+    """
+    event_schemas(place)
+    now = place.now()
+    if as_of > now:
+        raise HistoryError(
+            f"The instant {format_instant(as_of)} lies in the future: it is {format_instant(now)}.",
+            hint="Leave --as-of out: live features then speak for now.",
+            as_of=as_of,
+        )
+    return as_of - now

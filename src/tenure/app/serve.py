@@ -17,19 +17,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tenure.app.place import Place
-from tenure.app.scorer import OpenedScorer, open_scorer
+from tenure.app.scorer import OpenedScorer, moved, open_scorer
 from tenure.app.stream import event_schemas
 from tenure.app.watcher import Watcher
 from tenure.core.config import KeyPath
-from tenure.core.errors import ArtifactError, ConfigError, HistoryError
+from tenure.core.errors import ArtifactError, ConfigError
 from tenure.core.guard import State
-from tenure.core.time import Clock, format_instant, parse_timezone
+from tenure.core.time import Clock, parse_timezone
 from tenure.serve.app import Application, create_app
 from tenure.serve.facts import FactsReader
 from tenure.serve.idempotency import IdempotencyKeys
@@ -40,7 +40,7 @@ from tenure.serve.logs import RequestLog
 from tenure.serve.metrics import Metrics
 from tenure.serve.service import About, Readiness, Service
 
-__all__ = ["TOLD", "Launch", "ahead_of", "open_service", "worker_app"]
+__all__ = ["TOLD", "Launch", "open_service", "worker_app"]
 
 TOLD = "TENURE_SERVE"
 _RATES = "rates"
@@ -109,39 +109,6 @@ def _text(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     raise ConfigError(f"{value!r} cannot be a setting.", hint="Use text, numbers, lists and dates.")
-
-
-def moved(clock: Clock, ahead: timedelta) -> Clock:
-    """A clock that runs like another one, so much ahead of it.
-
-    Examples
-    --------
-    >>> from tenure.core.time import fixed_clock
-    >>> moved(fixed_clock("2026-02-01"), timedelta(days=-1))().isoformat()
-    '2026-01-31T00:00:00+00:00'
-    """
-    return (lambda: clock() + ahead) if ahead else clock
-
-
-def ahead_of(place: Place, as_of: datetime) -> timedelta:
-    """How far the instant of live features is ahead of the wall clock, where a replay begins at `as_of`.
-
-    Raises
-    ------
-    ConfigError
-        The project is a plain table, whose rows have no instant that could be chosen.
-    HistoryError
-        The instant lies in the future.
-    """
-    event_schemas(place)
-    now = place.now()
-    if as_of > now:
-        raise HistoryError(
-            f"The instant {format_instant(as_of)} lies in the future: it is {format_instant(now)}.",
-            hint="Leave --as-of out: live features then speak for now.",
-            as_of=as_of,
-        )
-    return as_of - now
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _text(result: DemoResult) -> RenderableType:
 
 def _service_lines(served: Served) -> Iterator[str]:
     """What the service answered, before and after an event."""
-    yield f"[bold]Asked over HTTP[/]: `tenure serve --with-stream` ran at {served.url} with {served.version}. It said of"
+    yield f"[bold]Asked over HTTP[/]: `tenure serve --with-stream` at {served.url}, with {served.version}, said of"
     for told in served.scores:
         yield f"  {_told(told)}"
         yield from (f"    · {escape(reason)}" for reason in told.reasons[:_SHOWN])

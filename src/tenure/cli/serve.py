@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from tenure.app.place import Place
-from tenure.app.serve import TOLD, Launch, ahead_of, worker_app
+from tenure.app.scorer import ahead_of
+from tenure.app.serve import TOLD, Launch, worker_app
 from tenure.app.serve_stream import folding
 from tenure.cli.options import Config, Json, Set, overrides
 from tenure.cli.output import emit
