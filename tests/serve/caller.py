@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from tenure.app.serve import ahead_of, open_service
+from tenure.app.scorer import ahead_of
+from tenure.app.serve import open_service
 from tenure.serve.app import Application, create_app
 from tenure.serve.service import Service
 from tests.serve.project import AS_OF, Shop
