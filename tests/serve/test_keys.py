@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,8 @@ def test_a_key_is_found_by_its_token_and_by_nothing_else(engine: Engine) -> None
 
 
 def test_keys_are_listed_as_they_were_made(engine: Engine) -> None:
-    made = [
-        create_key(engine, f"n{i}", ["score"], None if i else 2.5, lambda i=i: CLOCK() + timedelta(i)) for i in range(3)
-    ]
+    days = [fixed_clock(f"2026-01-0{day}") for day in (1, 2, 3)]
+    made = [create_key(engine, "crm", ["score"], None if i else 2.5, clock) for i, clock in enumerate(days)]
     assert list_keys(engine) == tuple(key for key, _ in made)
 
 

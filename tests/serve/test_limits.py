@@ -120,11 +120,11 @@ def take_many(path: Path, start: Barrier, count: int, results: multiprocessing.Q
 
 
 def test_processes_share_the_buckets(tmp_path: Path) -> None:
-    """Four processes ask for the same two thousand keys, of which each may be let in once by one of them."""
+    """Three processes ask for the same two thousand keys, of which each may be let in once by one of them."""
     context = multiprocessing.get_context("spawn")
-    start, results = context.Barrier(4), context.Queue()
+    start, results = context.Barrier(3), context.Queue()
     count = 2_000
-    asking = [context.Process(target=take_many, args=(tmp_path / "rates", start, count, results)) for _ in range(4)]
+    asking = [context.Process(target=take_many, args=(tmp_path / "rates", start, count, results)) for _ in range(3)]
     for process in asking:
         process.start()
     let_in = [results.get(timeout=60) for _ in asking]
