@@ -18,6 +18,7 @@ from tenure.core.time import DAY_MICROS, from_micros, parse_instant, span_micros
 from tenure.features.declare import Attribute, Feature, FeatureSet
 from tenure.features.series import Layout
 from tenure.store.hybrid import NOTHING, HybridRows, OnlineRows, pack_rows, read_hybrid
+from tenure.store.protocol import Update
 from tenure.store.stream import Stream
 from tenure.store.vectors import read_vectors
 from tenure.testing.stream import SMALL_FEATURES, small_stream
@@ -191,3 +192,30 @@ def test_nobody_is_asked_about() -> None:
     with small_stream() as stream:
         found = OnlineRows(stream.store, stream.clock, silent).read(FEATURES, [])
     assert (found.customer_id, len(found.as_of), len(found.columns["age"])) == ((), 0, 0)
+
+
+def test_a_batch_row_of_other_features_has_no_events(stream: Stream) -> None:
+    """What it does not name was never worked out, which is something else than missing."""
+    table = pa.table({"customer_id": ["bo"], "pay_count_7d": [5], "plan": ["basic"]})
+    stream.store.publish(dict(pack_rows(table, NOW - timedelta(days=1))))
+    found = OnlineRows(stream.store, lambda: NOW, silent).read(FEATURES, ["bo"])
+    assert (found.events, found.known.tolist()) == (("none",), [True])
+    assert row_of(found, 0) == {**dict.fromkeys(_names()), "plan": "basic"}
+    assert found.as_of.tolist() == [to_micros(NOW)]
+    assert found.attributes_as_of.tolist() == [to_micros(NOW - timedelta(days=1))]
+
+
+def test_a_damaged_state_costs_its_own_customer_alone() -> None:
+    with small_stream() as stream:
+        online, everybody = OnlineRows(stream.store, stream.clock, silent), ["ana", "bo", "cy"]
+        before = online.read(SMALL_FEATURES, everybody)
+        kept = stream.store.read(["bo"])[0]
+        mark = stream.store.claim(kept.partition)
+        stream.store.apply(kept.partition, mark, Update(mark.position, mark.note, {"bo": (kept.state or b"")[:-1]}))
+        after = online.read(SMALL_FEATURES, everybody)
+        with pytest.raises(StateError, match="damaged"):
+            read_hybrid(stream.store, SMALL_FEATURES, stream.rules.layout, everybody, clock=stream.clock)
+    assert (after.events, after.unready.tolist()) == (("online", "none", "online"), [False, True, False])
+    for place in (0, 2):
+        assert row_of(after, place) == row_of(before, place)
+    assert row_of(after, 1) == dict.fromkeys(EVENTS)
