@@ -118,7 +118,7 @@ def test_workers_count_together_and_what_a_dead_one_counted_stays(tmp_path: Path
         assert [service.count("tenure_requests_total") for _ in range(6)] == [so_far + 11 + n for n in range(6)]
         assert service.count("tenure_workers") == 2
 
-        with pytest.raises(OSError, match="without response|reset"):
+        with pytest.raises(OSError, match=r"without response|reset"):
             service.get("/die")
         until(lambda: service.count("tenure_workers") == 2 and any("exit_code" in line for line in service.lines))
         until(lambda: len(pids(service, 2) - {first, second}) == 1)
@@ -183,14 +183,14 @@ def test_a_certificate_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
     (tmp_path / "words.pem").write_text("no certificate", encoding="utf-8")
     assert Tls(tmp_path / "one.pem", tmp_path / "one.key").context().minimum_version == ssl.TLSVersion.TLSv1_2
-    with pytest.raises(NotFoundError, match="none.pem does not exist"):
+    with pytest.raises(NotFoundError, match=r"none\.pem does not exist"):
         Tls(tmp_path / "none.pem", tmp_path / "one.key").context()
     for cert in ("two.pem", "words.pem"):
         with pytest.raises(InputError, match=f"{cert} and the key"):
             Tls(tmp_path / cert, tmp_path / "one.key").context()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.7"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.7"])  # noqa: S104
 def test_others_are_let_in_only_where_there_are_keys(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(InputError, match="there is no key"):
@@ -226,7 +226,7 @@ def test_a_port_that_is_taken_is_named() -> None:
     [("refused", "config", "The version is spoiled.\n→ Train another one."), ("dead", "state", "exit code -9 while")],
 )
 def test_a_service_whose_workers_cannot_start_does_not(tmp_path: Path, spoiled: str, code: str, words: str) -> None:
-    with running(tmp_path, spoiled=spoiled, workers=2) as service:
+    with running(tmp_path, spoiled=spoiled) as service:
         assert service.said["code"] == code
         assert words in service.said["message"]
         assert service.process.wait(60) == (2 if code == "config" else 1)

@@ -81,7 +81,12 @@ async def answer(scope: Scope, receive: Receive, metrics: Metrics) -> bytes:
 
 
 def tell(running: Running) -> None:
-    print(json.dumps({"url": running.url, "pid": os.getpid()}), flush=True)
+    say({"url": running.url, "pid": os.getpid()})
+
+
+def say(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
 
 
 def main(told: dict[str, Any]) -> int:
@@ -92,7 +97,7 @@ def main(told: dict[str, Any]) -> int:
     try:
         serve(make_app, settings, tls, keyed=told.get("keyed", False), ready=tell)
     except TenureError as error:
-        print(json.dumps({"code": error.code, "message": str(error)}), flush=True)
+        say({"code": error.code, "message": str(error)})
         return error.exit_code
     return 0
 

@@ -85,6 +85,7 @@ class Metrics:
         self._refused = Counts(registry, "tenure_versions_refused", refused, ())
         refreshes = "Looks for a new version, new scores and changed keys, by how they ended."
         self._refreshes = Counts(registry, "tenure_refreshes", refreshes, ("result",))
+        Counts(registry, "tenure_worker_starts", "Worker processes started, also in place of dead ones.", ()).add(())
         Level(registry, "tenure_workers", "Worker processes that live.", (), "sum").set((), 1)
 
     # Told by the gate and the routes.

@@ -220,6 +220,9 @@ def work(place: int, job: Job, listener: socket.socket, boss: Connection) -> Non
         except TenureError as error:
             boss.send(type(error)(error.message, hint=error.hint))
             sys.exit(error.exit_code)
+        except Exception:  # noqa: BLE001 - what escaped from here would be written with its message, whatever that says
+            _log.critical("A worker failed.", exc_info=True)
+            sys.exit(1)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,0 +1,141 @@
+"""Lines are JSON, and none says whom a request was about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tenure.core.errors import NotFoundError
+from tenure.serve.gate import Finished
+from tenure.serve.logs import RequestLog, logging_as_json
+from tests.architecture.tree import ROOT
+
+SECRET = "c-4711-secret"  # noqa: S105
+TOKEN = "tenure_0123456789ab_" + "x" * 43
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def logged(error: Exception) -> None:
+    try:
+        try:
+            fail(KeyError(SECRET))
+        except KeyError as cause:
+            raise error from cause
+    except type(error):
+        logging.getLogger("tenure.serve").exception("A request failed.")
+
+
+def in_thread() -> None:
+    thread = threading.Thread(target=fail, args=(ValueError(SECRET),))
+    thread.start()
+    thread.join()
+
+
+ours, theirs, asgi = (logging.getLogger(name) for name in ("tenure.serve", "redis.connection", "uvicorn.error"))
+LEAKS: list[Callable[[], object]] = [
+    lambda: ours.warning("Refused %s of %d.", SECRET, 3),
+    lambda: ours.warning("Refused %(customer)s.", {"customer": SECRET}),
+    lambda: ours.info("Known fields only.", extra={"customer_id": SECRET, "body": SECRET, "version": "v1"}),
+    lambda: ours.info("A key came.", extra={"reason": f"with {TOKEN}"}),
+    lambda: ours.info("A value of no kind.", extra={"reason": ValueError(SECRET)}),
+    lambda: ours.error(ValueError(SECRET)),
+    lambda: theirs.error("GET %s failed", SECRET),
+    lambda: theirs.error("GET " + SECRET),
+    lambda: asgi.error("Refused %s", SECRET),
+    lambda: logging.getLogger().error(SECRET),
+    lambda: logged(NotFoundError(f"No customer {SECRET!r}.", customer_id=SECRET)),
+    lambda: logged(ValueError(SECRET)),
+    lambda: warnings.warn(SECRET, UserWarning, stacklevel=1),
+    in_thread,
+    lambda: sys.excepthook(LookupError, LookupError(SECRET), None),
+]
+
+
+def main() -> None:
+    """What a worker may come to say: run in a process of its own, for what it says goes to standard error."""
+    warnings.simplefilter("always")
+    with logging_as_json(3):
+        for leak in LEAKS:
+            leak()
+        log = RequestLog()
+        log.finished(Finished(SECRET, "", 404, 0.001, None, TOKEN))
+        log.finished(Finished("POST", "/v1/scores", 500, 0.25, "0123456789ab", "mine-1"))
+        log.close()
+
+
+def test_no_line_names_a_customer_or_shows_a_token() -> None:
+    command = [sys.executable, "-m", "tests.serve.test_logs"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "TENURE_WORKER": "3"}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    lines: list[dict[str, Any]] = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert len(lines) == len(LEAKS) + 2
+    assert SECRET not in ended.stderr
+    assert "4711" not in ended.stderr
+    assert "xxxxxxxx" not in ended.stderr
+    assert {line["worker"] for line in lines} == {3}
+    assert lines[0]["message"] == "Refused … of 3."
+    assert (lines[2]["version"], lines[2].keys() & {"customer_id", "body"}) == ("v1", set())
+    refused = lines[10]
+    assert (refused["error"], refused["causes"]) == ("not_found", ["KeyError"])
+    assert [place.partition(" ")[2] for place in refused["where"]] == ["logged"]
+    (uncaught,) = (line for line in lines if line.get("error") == "LookupError")
+    assert uncaught["level"] == "CRITICAL"
+    nobody, failed = (line for line in lines if line["message"] == "request")
+    assert (nobody["method"], nobody["route"], nobody["status"]) == ("OTHER", "(none)", 404)
+    assert failed["level"] == "ERROR"
+    assert {name: failed[name] for name in ("request_id", "method", "route", "status", "seconds", "key_id")} == {
+        "request_id": "mine-1",
+        "method": "POST",
+        "route": "/v1/scores",
+        "status": 500,
+        "seconds": 0.25,
+        "key_id": "0123456789ab",
+    }
+
+
+def test_loggers_are_as_before_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, sys.excepthook
+    with logging_as_json():
+        ours.info("Inside.")
+    assert (root.handlers[:], root.level, sys.excepthook) == before
+    assert json.loads(capsys.readouterr().err)["message"] == "Inside."
+
+
+def test_lines_that_cannot_be_written_are_counted() -> None:
+    written: list[bytes] = []
+    log = RequestLog(written.append, most=10, every_seconds=3600)
+    for n in range(25):
+        log.finished(Finished("GET", "/livez", 200, 0.001, None, f"r{n}"))
+    log.close()
+    lines = [json.loads(line) for line in b"".join(written).splitlines()]
+    assert [line.get("request_id") for line in lines] == [f"r{n}" for n in range(10)] + [None]
+    assert (lines[-1]["count"], lines[-1]["level"]) == (15, "WARNING")
+
+
+def test_lines_are_written_whole() -> None:
+    written: list[bytes] = []
+    log = RequestLog(written.append, every_seconds=3600)
+    for n in range(500):
+        log.finished(Finished("GET", "/v1/score/{customer_id}", 200, 0.001, "0123456789ab", f"r{n}"))
+    log.close()
+    assert len(written) > 10
+    assert all(len(piece) <= 4096 and piece.endswith(b"\n") for piece in written)
+    assert sum(piece.count(b"\n") for piece in written) == 500
+
+
+if __name__ == "__main__":
+    main()
