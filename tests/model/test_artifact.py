@@ -85,6 +85,15 @@ def test_a_loaded_version_says_what_it_is(loaded: dict[str, LoadedVersion]) -> N
     assert set(manifest.dependencies) == always
 
 
+def test_the_base_rate_is_that_of_the_versions_own_judgement(loaded: dict[str, LoadedVersion]) -> None:
+    version = loaded["xgboost"]
+    own = version.scorecard[0]
+    assert version.base_rate == own.positives / own.rows
+    baseline = replace(own, kind="baseline", positives=own.rows)
+    assert replace(version, scorecard=(baseline, own)).base_rate == version.base_rate
+    assert replace(version, scorecard=(baseline,)).base_rate == 0.5
+
+
 def test_the_folder_holds_exactly_the_documented_files(sealed: dict[str, tuple[Path, str]]) -> None:
     always = {MANIFEST, "encoder.json", "calibration.json", "usual.json", "evaluation.json", GOLDEN, REPORT}
     files = {family: {path.name for path in folder.iterdir()} for family, (folder, _) in sealed.items()}

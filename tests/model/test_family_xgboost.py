@@ -153,8 +153,9 @@ def test_the_copy_for_a_few_rows_says_what_the_booster_says() -> None:
     examples = family_examples(900)
     model = XGBoostFamily().fit(examples, {"rounds": 30, "max_depth": 4}, seed=0, threads=1)
     assert isinstance(model, XGBoostModel)
-    given = [examples.matrix[:rows] for rows in (0, 1, 2, 7, 64, 900)]
-    own = [model.predict_margin(rows).tolist() for rows in given]
-    model.row_margin(examples.matrix[0])  # makes the copy
-    assert [model.predict_margin(rows).tolist() for rows in given] == own
-    assert [model.row_margin(row) for row in given[3]] == own[3]
+    for count in (1, 2, 7, 64, 900):
+        rows = examples.matrix[:count]
+        own = model.booster.inplace_predict(model.means.apply(rows), predict_type="margin").tolist()
+        assert model.predict_margin(rows).tolist() == own
+        assert [model.row_margin(row) for row in rows[:64]] == own[:64]
+    assert model.predict_margin(examples.matrix[:0]).shape == (0,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.core.errors import ArtifactError, InputError, NotFoundError
+from tenure.core.errors import ArtifactError, InputError, NotFoundError, UnavailableError
+from tenure.features.declare import FeatureSet
 from tenure.model.artifact import load_version
 from tenure.model.calibrate import Calibration
 from tenure.model.encode import Encoder
@@ -78,3 +80,21 @@ def test_a_model_that_gives_no_probability_is_refused() -> None:
     made = Parts("logistic", FEATURES, Encoder.fit(table()), broken, Calibration())
     with pytest.raises(ArtifactError, match="no probability"):
         made.predict_row(table().slice(0, 1).to_pylist()[0])
+
+
+@pytest.mark.parametrize("family", CHOICES)
+def test_encoded_rows_are_answered_like_a_table(family: str) -> None:
+    made, rows = replace(parts(family)), table(50, seed=5)
+    made.prepare()
+    answer = made.answer_matrix(made.encoder.transform(rows))
+    assert answer.by == family
+    assert answer.value.tolist() == made.answer(rows).value.tolist()
+    np.testing.assert_allclose(answer.value, made.predict(rows), rtol=1e-12)
+    assert [guard.state for guard in made.relay.guards] == ["closed"]
+
+
+def test_where_no_model_answers_that_is_said() -> None:
+    late = SimpleNamespace(predict_margin=lambda matrix: np.full(len(matrix), np.nan))
+    rows = pa.table({"age": [20, 30, None]})
+    with pytest.raises(UnavailableError, match=r"logistic gave a number that is not finite\."):
+        Parts("logistic", FeatureSet(), Encoder.fit(rows), late, Calibration()).answer(rows)

@@ -51,6 +51,7 @@ from tenure.model.tree_paths import TreePaths, read_paths
 __all__ = ["XGBoostFamily", "XGBoostModel", "XGBoostSettings"]
 
 _Pair = tuple[xgb.DMatrix, xgb.DMatrix, Flags, float]  # training rows, held-out rows, which those are, prior shift
+_FEW_ROWS = 64  # of more, a booster of some size is faster itself, and the copy is not even made
 _MEANS = "target_means"
 _ROUNDS = "rounds_at_depth_"
 
@@ -113,9 +114,8 @@ class XGBoostModel:
         if not len(matrix):
             return np.empty(0)
         encoded = self.means.apply(matrix)
-        flat: FlatTrees | None = vars(self).get("_flat")  # once it is made; to make it takes longer than to ask once
-        if flat is not None and flat.is_faster(len(matrix)):
-            return flat.margins(encoded)
+        if len(matrix) <= _FEW_ROWS and self._flat is not None and self._flat.is_faster(len(matrix)):
+            return self._flat.margins(encoded)
         margin = self.booster.inplace_predict(encoded, predict_type="margin", validate_features=False)
         return np.asarray(margin, dtype=np.float64)
 
