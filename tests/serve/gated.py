@@ -10,6 +10,7 @@ from tenure.serve.keys import Key, KeyRing, create_key, load_keys
 from tenure.serve.limits import Limiter
 from tests.serve.asgi import Answered, App
 
+LENGTH = (b"content-length", b"3")
 JSON = {"content-type": "application/json"}
 
 
@@ -22,7 +23,7 @@ class Behind:
 
     async def __call__(self, scope: Any, _: Any, send: Any) -> None:
         self.reached.append(admitted(scope))
-        await send({"type": "http.response.start", "status": self.status, "headers": [(b"x-own", b"1")]})
+        await send({"type": "http.response.start", "status": self.status, "headers": [(b"x-own", b"1"), LENGTH]})
         await send({"type": "http.response.body", "body": b"own"})
 
 
