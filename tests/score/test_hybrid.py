@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tenure.core.errors import InputError, NotFoundError, TenureError
@@ -37,7 +37,8 @@ def only(scorer: HybridScorer, ask: Ask) -> ServedScore:
     return found
 
 
-@given(worlds(), st.lists(asks, min_size=1, max_size=6), st.booleans())
+@settings(max_examples=250)
+@given(worlds(), st.lists(asks, min_size=1, max_size=4), st.booleans())
 @example(EVERYTHING_DOWN, [Ask("ana"), Ask("bo", "realtime", True), Ask("cy", "batch")], False)
 def test_every_answer_is_the_oracles(world: World, asked: Sequence[Ask], local_cache: bool) -> None:
     if local_cache:
@@ -55,6 +56,7 @@ def test_every_answer_is_the_oracles(world: World, asked: Sequence[Ask], local_c
     assert parts.calls["put"] <= 1
 
 
+@settings(max_examples=250)
 @given(worlds(), asks, st.booleans())
 def test_what_memory_has_is_answered_from_memory(world: World, ask: Ask, local_cache: bool) -> None:
     parts = Parts(replace(world, cache_answers=True), local_cache)

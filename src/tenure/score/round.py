@@ -101,8 +101,10 @@ class Round:
         self._read_cached(waiting)
         for case in waiting:
             self._answer_young(case, case.cached, self._settings.cache_ttl)
-        self._answer_live(_open(case for case in cases if case.mode != "batch"))
+        fresh = self._answer_live(_open(case for case in cases if case.mode != "batch"))
         self._rescue(_open(cases))
+        if fresh and "cache" not in self._silent:  # not before: nobody is to be rescued by who happens to ask with them
+            self._dependencies.keep(fresh)
 
     def _answer_batch(self, case: Case) -> None:
         if "database" in case.causes:
@@ -128,7 +130,8 @@ class Round:
         source: Source = "cache" if kept is case.cached else "batch"
         case.answer = answered(kept, self._model, source, causes, explain=case.ask.explain)
 
-    def _answer_live(self, cases: Sequence[Case]) -> None:
+    def _answer_live(self, cases: Sequence[Case]) -> dict[str, ServedScore]:
+        """Answer with live scores; those worth keeping, by their keys."""
         self._read_rows(cases)
         wanted: dict[int, list[Case]] = {}
         for case in cases:
@@ -142,8 +145,7 @@ class Round:
             keep = None if score is None else to_keep(score)
             if keep is not None:
                 fresh[self._key_of(alike[0].customer)] = keep
-        if fresh and "cache" not in self._silent:
-            self._dependencies.keep(fresh)
+        return fresh
 
     def _hand_out(self, cases: Sequence[Case], score: ServedScore | None) -> None:
         for case in cases:
