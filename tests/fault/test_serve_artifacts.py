@@ -20,14 +20,12 @@ import pytest
 from tenure.app.champion import AGAIN_SECONDS, Champion
 from tenure.app.place import Place
 from tenure.core.errors import ArtifactError
-from tenure.core.time import system_clock
 from tenure.model.catalogue import version_rows
 from tenure.model.golden import split_golden
 from tenure.model.manifest import GOLDEN, MANIFEST
-from tenure.model.registry import Registry
 from tenure.score.served import Ask, ServedScore
-from tenure.testing.shop import write_shop
-from tests.model.versions import forge, write
+from tests.model.versions import forge
+from tests.serve.sealed import promote, write_site
 
 CORRUPTED = 2_000
 CHAMPION, CANDIDATE = "v1", "v2"
@@ -138,26 +136,14 @@ def any_file(folder: Path, luck: random.Random) -> Path:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A project with two versions; the alias points at the first."""
-    place = Place.load(write_shop(tmp_path_factory.mktemp("site")))
-    registry = unchecked(place)
-    for family in ("logistic", "xgboost"):
-        name = registry.reserve()
-        registry.register(name, write(registry.folder / name, family))
-    registry.promote("champion", CHAMPION, reason="a test", by="a test")
-    return place
-
-
-def unchecked(place: Place) -> Registry:
-    """A registry that lets an alias point at anything, as it stands after a folder was touched."""
-    return Registry(place.database(), place.workspace / "versions", system_clock, check=lambda *_: None)
+    return write_site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
 def champion(site: Place) -> Champion:
     """What a service follows: it serves the first version, and the alias has just moved to the second."""
-    registry = unchecked(site)
-    found = Champion(site, registry.engine, monotonic=Hours())
-    registry.promote("champion", CANDIDATE, reason="a test", by="a test")
+    found = Champion(site, site.database(), monotonic=Hours())
+    promote(site, CANDIDATE)
     return found
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tenure.app.champion import AGAIN_SECONDS, Champion
+from tenure.app.place import Place
 from tenure.core.errors import ArtifactError, NotFoundError
-from tenure.score.served import Ask
-from tests.serve.project import Shop
+from tenure.model import verify as verification
+from tests.serve.sealed import promote, write_site
+
+
+@pytest.fixture(autouse=True)
+def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the throw-away process, which has tests of its own; golden rows are still reproduced in this one."""
+    monkeypatch.setattr(verification, "rehearse", lambda *_: 0.0)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Place:
+    return write_site(tmp_path)
 
 
 class Clock:
@@ -19,41 +33,29 @@ class Clock:
         return self.now
 
 
-def champion_of(shop: Shop, monotonic: Clock | None = None, **serve: str) -> Champion:
-    place = shop.place({("serve", name): value for name, value in serve.items()})
-    return Champion(place, place.database(), monotonic=monotonic or Clock())
+def champion_of(site: Place, monotonic: Clock | None = None) -> Champion:
+    return Champion(site, site.database(), monotonic=monotonic or Clock())
 
 
-def promote(shop: Shop, version: str, alias: str = "champion") -> None:
-    shop.place().registry().promote(alias, version, reason="a test", by="a test")
-
-
-def features(champion: Champion) -> dict[str, float]:
-    return {name: float(place) for place, name in enumerate(champion.model.features.names)}
-
-
-def test_a_promoted_version_takes_over(shop: Shop) -> None:
-    champion = champion_of(shop)
-    before = champion.model
-    assert (before.name, before.alias) == ("v1", "champion")
+def test_a_promoted_version_takes_over(site: Place) -> None:
+    champion = champion_of(site)
+    assert (champion.model.name, champion.model.alias) == ("v1", "champion")
     assert champion.look() is None
-    promote(shop, "v2")
+    promote(site, "v2")
     after = champion.look()
     assert after is champion.model
     assert (after.name, after.alias) == ("v2", "champion")
     assert champion.look() is None
-    ask = Ask("c1", features=features(champion))
-    assert before.score_given([ask]) != after.score_given([ask])
 
 
-def test_a_version_that_was_touched_does_not(shop: Shop) -> None:
+def test_a_version_that_was_touched_does_not(site: Place) -> None:
     monotonic = Clock()
-    champion = champion_of(shop, monotonic)
-    promote(shop, "v2")
-    model = shop.place().workspace / "versions" / "v2" / "model.json"
+    champion = champion_of(site, monotonic)
+    promote(site, "v2")
+    model = site.workspace / "versions" / "v2" / "model.ubj"
     whole = model.read_bytes()
     model.write_bytes(whole[:-1] + b" ")
-    with pytest.raises(ArtifactError, match=r"v2/model\.json was changed") as first:
+    with pytest.raises(ArtifactError, match=r"v2/model\.ubj was changed") as first:
         champion.look()
     assert champion.model.name == "v1"
 
@@ -67,28 +69,38 @@ def test_a_version_that_was_touched_does_not(shop: Shop) -> None:
     assert restored.name == "v2"
 
 
-def test_a_rollback_ends_the_refusal(shop: Shop) -> None:
-    champion = champion_of(shop)
-    promote(shop, "v2")
-    (shop.place().workspace / "versions" / "v2" / "extra").touch()
+def test_a_rollback_ends_the_refusal(site: Place) -> None:
+    champion = champion_of(site)
+    promote(site, "v2")
+    (site.workspace / "versions" / "v2" / "extra").touch()
     with pytest.raises(ArtifactError):
         champion.look()
-    promote(shop, "v1")
+    promote(site, "v1")
     assert champion.look() is None
     assert champion.model.name == "v1"
 
 
-def test_before_the_alias_exists_the_latest_version_answers(shop: Shop) -> None:
-    champion = champion_of(shop, alias="nightly")
+def test_before_the_alias_exists_the_latest_version_answers(site: Place) -> None:
+    place = Place.load(site.root / "tenure.toml", {("serve", "alias"): "nightly"})
+    champion = champion_of(place)
     assert (champion.model.name, champion.model.alias) == ("v2", None)
     before = champion.model.version
-    promote(shop, "v2", "nightly")
+    promote(site, "v2", "nightly")
     aliased = champion.look()
     assert aliased is not None
     assert (aliased.alias, aliased.version) == ("nightly", before), "the same version is not loaded twice"
 
 
-def test_without_a_version_there_is_nothing_to_serve(shop: Shop) -> None:
-    (shop.folder / ".tenure" / "tenure.db").unlink()
+def test_a_worth_that_the_new_version_does_not_know_is_refused(site: Place) -> None:
+    """`clv` may name a feature; a version without it cannot say what pays."""
+    champion = champion_of(Place.load(site.root / "tenure.toml", {("value", "clv"): "same"}))
+    promote(site, "v2")
+    assert champion.look() is not None
+    with pytest.raises(NotFoundError, match="none_such"):
+        champion_of(Place.load(site.root / "tenure.toml", {("value", "clv"): "none_such"}))
+
+
+def test_without_a_version_there_is_nothing_to_serve(site: Place) -> None:
+    (site.workspace / "tenure.db").unlink()
     with pytest.raises(NotFoundError, match="nothing has been trained yet"):
-        champion_of(shop)
+        champion_of(site)

@@ -194,14 +194,14 @@ def _facts(opened: OpenedScorer, seconds: float) -> FactsReader | None:
 def _duties(opened: OpenedScorer, keys: KeyRing, metrics: Metrics) -> dict[str, Callable[[], object]]:
     """What the watcher looks at, in this order."""
     scorer, champion = opened.scorer, opened.champion
-    refusals: list[ArtifactError] = []
+    refusals: set[str] = set()  # what was said of versions that were refused, each counted once
 
     def follow() -> None:
         try:
             model = champion.look()
         except ArtifactError as error:
-            if error not in refusals:
-                refusals[:] = [error]
+            if error.message not in refusals:
+                refusals.add(error.message)
                 metrics.refused()
             raise
         if model is not None:
