@@ -213,6 +213,16 @@ def test_without_keys_another_name_is_not_answered(host: str) -> None:
     assert app.reached == []
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.168.0.7", "2001:db8::1"])
+def test_without_keys_only_connections_to_this_machine_are_answered(address: str) -> None:
+    """Even where it listens on every address, against the rules."""
+    app = Behind()
+    answer = ask(open_gate(app), "GET", "/v1/score/c1", server=(address, 8_000))
+    is_own = address in {"127.0.0.1", "::1"}
+    assert (answer.status, len(app.reached)) == ((200, 1) if is_own else (421, 0))
+    assert ask(open_gate(app), "GET", "/livez", server=("/run/tenure.sock", None)).status == 200
+
+
 def test_with_keys_a_service_has_any_name(world: World) -> None:
     assert ask(world.gate(Behind()), "GET", "/v1/score/c1", world.bearer() | {"host": "churn.example"}).status == 200
 

@@ -8,9 +8,10 @@ Order of the checks, each before what costs more: the size of the head, the host
 the key, its rate, the route, the key's role, the type of the body, its size, its depth. Whoever shows no key learns
 nothing but that: not which routes exist, nor what else is wrong with the request.
 
-A service for which no key was ever made is open to whoever can reach it, which is this machine alone. A page in a
-browser on this machine could still ask it, by a name of its own that it makes point at 127.0.0.1; so only names of the
-machine itself are answered then.
+A service for which no key was ever made is open to this machine alone. It is started on loopback addresses only, and
+should it listen elsewhere all the same, only connections that came to a loopback address are answered. A page in a
+browser on this machine could still ask it, by a name of its own that it makes point at 127.0.0.1; so the name that was
+asked for has to be the machine's own too.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ class Gate:
             raise RefusedError(_TOO_LONG)
         if len(scope["headers"]) > _HEADER_LINES:
             raise RefusedError(_TOO_MANY)
-        if self._keys.is_open and not _is_own_name(head.get(b"host", b"")):
+        if self._keys.is_open and not (_is_own_name(head.get(b"host", b"")) and _came_to_loopback(scope)):
             raise RefusedError(_NOT_HERE)
 
     def _check_key(self, visit: _Visit, head: Head) -> None:
@@ -355,6 +356,17 @@ def _is_own_name(host: bytes) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _came_to_loopback(scope: Scope) -> bool:
+    """Whether a connection was made to this machine's own address; one over a Unix socket names none."""
+    server = scope.get("server")
+    return server is None or server[1] is None or _is_own_name(_host_of(server[0]))
+
+
+@lru_cache(maxsize=64)
+def _host_of(address: str) -> bytes:
+    return (f"[{address}]" if ":" in address else address).encode()
 
 
 def _too_often(wait_seconds: float) -> Failure:
