@@ -43,6 +43,7 @@ OPTIONAL = {
     "confluent_kafka": "kafka",
     "imblearn": "imbalance",
     "lightgbm": "lightgbm",
+    "opentelemetry": "otel",
     "optuna": "tune",
     "polars": "polars",
     "psycopg": "postgres",

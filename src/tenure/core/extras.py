@@ -26,6 +26,7 @@ EXTRAS = {
     "lightgbm": "lightgbm",
     "imblearn": "imbalance",
     "optuna": "tune",
+    "opentelemetry": "otel",
 }
 
 

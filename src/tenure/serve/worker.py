@@ -38,6 +38,7 @@ from tenure.serve.listen import Tls, has_newcomers, put_off_newcomers
 from tenure.serve.logs import logging_as_json
 from tenure.serve.problem import Failure
 from tenure.serve.series import take_place
+from tenure.serve.tracing import opened_tracing
 
 __all__ = ["READY", "AppFactory", "Door", "Job", "work"]
 
@@ -232,9 +233,10 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _answer(job: Job, listener: socket.socket, boss: Connection) -> None:
     with ExitStack() as stack:
+        tracing = stack.enter_context(opened_tracing())
         made = job.factory()
-        app = stack.enter_context(made) if isinstance(made, AbstractContextManager) else made
-        door = Door(app)
+        app: App = stack.enter_context(made) if isinstance(made, AbstractContextManager) else made
+        door = Door(app if tracing is None else tracing.app(app))
         server = _Server(_config(door, job), door, listener, job)
         server.told = partial(boss.send, READY)
         # Until uvicorn listens for signals, and once more after it has stopped for one and passes it on.
