@@ -1,4 +1,4 @@
-"""The side of `bench/serve.py` that is MLflow or BentoML: run by an interpreter that has one, which need not have tenure.
+"""The side of `bench/serve.py` that is MLflow or BentoML, run by an interpreter that need not have tenure.
 
 Enters: `mlflow` or `bentoml`, the booster's file, its columns as JSON, and a folder. Leaves: the model as that tool
 keeps it, in the folder; for BentoML also the service that answers with it.

@@ -1,4 +1,4 @@
-"""What the benchmarks of the service share: a project that is served, servers in processes of their own, and their load.
+"""What the benchmarks of the service share: a project that is served, servers in processes of their own, their load.
 
 Enters: a number of customers. Leaves: a trained, scored and filled project with a key, requests for it, and what a
 client saw. The client is a process of its own (`_client.py`).
@@ -102,7 +102,7 @@ def served_project(folder: Path, customers: int, settings: Sequence[str] = ()) -
     names = [column.name for column in version.parts.encoder.columns]
     table = pq.read_table(snapshot, columns=["customer_id", *names])
     rows = table.select(names).to_pylist()
-    return Served(folder / "tenure.toml", json.loads(made)["token"], version, newest.as_of,
+    return Served(folder / "tenure.toml", json.loads(made)["key"], version, newest.as_of,
                   table.column("customer_id").to_pylist(), rows)  # fmt: skip
 
 
@@ -138,16 +138,15 @@ def load_with(
         "kinds": list(kinds or [0] * len(payloads)), "marks": marks,
     }  # fmt: skip
     client = subprocess.Popen([sys.executable, CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert client.stdin is not None
-    client.stdin.write(json.dumps(plan))
-    client.stdin.close()
+    if client.stdin is not None:
+        client.stdin.write(json.dumps(plan))
+        client.stdin.close()
     return client
 
 
 def seen(client: subprocess.Popen[str], length: float) -> Seen:
     """What a client saw, once it has ended."""
-    assert client.stdout is not None
-    found = json.loads(client.stdout.read())
+    found = json.loads(client.stdout.read() if client.stdout is not None else "")
     client.wait()
     return Seen(np.array(found["seconds"]), np.array(found["due"]), np.array(found["kinds"], dtype=np.int64),
                 found["statuses"], found["marks"], [(at, mark) for at, mark in found["timeline"]], found["lost"],

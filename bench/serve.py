@@ -27,7 +27,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -88,37 +88,41 @@ def in_turn(ports: Mapping[str, int], payloads: Mapping[str, Sequence[bytes]], r
 
 
 def show(found: Mapping[str, list[Seen]]) -> None:
-    base = np.median([seen.rate for seen in found["no-op"]])
-    print(f"{'':<28}{'a second':>10}{'× no-op':>9}{'p50 ms':>8}{'p99 ms':>8}")
-    for name, several in found.items():
-        rate, p50, p99 = (np.median([pick(seen) for seen in several]) for pick in (
-            lambda seen: seen.rate, lambda seen: seen.p(50), lambda seen: seen.p(99)))  # fmt: skip
-        print(f"{name:<28}{rate:>10,.0f}{rate / base:>9.2f}{p50:>8.2f}{p99:>8.2f}")
+    def middle(name: str, pick: Callable[[Seen], float]) -> float:
+        return float(np.median([pick(seen) for seen in found[name]]))
+
+    def rate(name: str) -> float:
+        return middle(name, lambda seen: seen.rate)
+
+    def p(name: str, percent: float) -> float:
+        return middle(name, lambda seen: seen.p(percent))
+
+    print(f"{'':<28}{'a second':>10}{'of no-op':>10}{'p50 ms':>8}{'p99 ms':>8}")
+    for name in found:
+        print(
+            f"{name:<28}{rate(name):>10,.0f}{rate(name) / rate('no-op'):>10.2f}{p(name, 50):>8.2f}{p(name, 99):>8.2f}"
+        )
+    live = "live, features in the body"
     for name in ("MLflow", "BentoML"):
         if name in found:
-            live, there = (
-                [np.median([pick(seen) for seen in found[side]]) for pick in (lambda s: s.rate, lambda s: s.p(99))]
-                for side in ("live, features in the body", name)
-            )
-            print(
-                f"A live score beside {name}: {live[0] / there[0]:.1f} × its throughput, {live[1] / there[1]:.2f} × its p99"
-            )
+            more, later = rate(live) / rate(name), p(live, 99) / p(name, 99)
+            print(f"A live score beside {name}: {more:.1f} times its throughput at {later:.2f} of its p99")
 
 
 def steady(project: Served, port: int, seconds: float) -> None:
     """A mix of look-ups and live scores at a rate that does not depend on the answers."""
     rng = np.random.default_rng(1)
     for explained in (False, True):
-        requests = []
-        for name in rng.choice(project.customers, ASKED):
-            mode = "realtime" if rng.random() < 0.05 else "auto"
-            requests.append(
-                serving.get(f"/v1/score/{name}?mode={mode}{'&explain=true' if explained else ''}", project.token)
-            )
+        wish = "&explain=true" if explained else ""
+        modes = np.where(rng.random(ASKED) < 0.05, "realtime", "auto")
+        names = rng.choice(project.customers, ASKED)
+        asked = [f"/v1/score/{name}?mode={mode}{wish}" for name, mode in zip(names, modes, strict=True)]
+        requests = [serving.get(path, project.token) for path in asked]
         serving.loaded(port, requests[:500], seconds=3, rate=100, seed=1)
         seen = serving.loaded(port, requests, seconds=seconds, rate=200, seed=2)
-        print(f"200 a second, {'every answer explained' if explained else 'no explanations'}: p50 {seen.p(50):.2f} ms, "
-              f"p95 {seen.p(95):.2f} ms, p99 {seen.p(99):.2f} ms, {seen.errors} errors of {len(seen.seconds):,}")  # fmt: skip
+        what = "every answer explained" if explained else "no explanations"
+        latencies = ", ".join(f"p{percent} {seen.p(percent):.2f} ms" for percent in (50, 95, 99))
+        print(f"200 a second, {what}: {latencies}, {seen.errors} errors of {len(seen.seconds):,}")
 
 
 def measure(folder: Path, scale: float, rounds: int, seconds: float, pythons: Mapping[str, str]) -> None:
@@ -127,8 +131,8 @@ def measure(folder: Path, scale: float, rounds: int, seconds: float, pythons: Ma
     ports = {"no-op": serving.free_port()}
     own = serving.free_port()
     ports |= dict.fromkeys(list(payloads)[1:], own)
-    noop = [sys.executable, "-m", "uvicorn", "bench._noop:app", "--port", str(ports["no-op"]), "--loop", "uvloop", "--http",
-            "httptools", "--no-access-log", "--log-level", "warning"]  # fmt: skip
+    uvicorn = [sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    noop = [*uvicorn, "--log-level", "warning", "--port", str(ports["no-op"]), "bench._noop:app"]
     with ExitStack() as stack:
         root = str(Path(__file__).resolve().parent.parent)
         stack.enter_context(serving.server(noop, ports["no-op"], folder / "noop.log", PYTHONPATH=root))
