@@ -15,18 +15,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from tenure.core.time import from_micros, span_micros, to_micros
 from tenure.score.cache import KEEP
 from tenure.score.explain import Reason
-from tenure.score.served import ServedScore
+from tenure.score.served import Cause, ServedScore
 from tenure.store.redis_link import Command, Servers
 
 __all__ = ["RedisCache"]
 
 _FORMAT = 1
+_CAUSES = frozenset(get_args(Cause))
 _APART = {"reasons", "features_as_of", "computed_at", "degraded_because"}
 _FIELDS = tuple(field.name for field in fields(ServedScore) if field.name not in _APART)
 _fields = attrgetter(*_FIELDS)
@@ -115,7 +116,7 @@ def _score(key: str, text: bytes) -> ServedScore | None:
     """The score in a value; None where it is none, was written by another release, or belongs to another key."""
     try:
         [written, own, values, reasons, as_of, computed_at, causes] = json.loads(text)
-        if written != _FORMAT or own != key:
+        if written != _FORMAT or own != key or not _CAUSES.issuperset(causes):
             return None
         return ServedScore(
             **dict(zip(_FIELDS, values, strict=True)),
