@@ -35,7 +35,13 @@ _AGAIN = "Nothing needs to be done; it is tried again by itself."
 
 
 def nobody(name: str, state: State) -> None:
-    """Listen to nothing."""
+    """Listen to nothing.
+
+    Examples
+    --------
+    >>> Breaker("store", told=nobody).state
+    'closed'
+    """
 
 
 class Breaker:
