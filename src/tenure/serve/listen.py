@@ -49,6 +49,13 @@ class Tls:
         The certificate, followed by those that lead to the one that callers know.
     key : Path
         Its private key, not encrypted.
+
+    Examples
+    --------
+    >>> Tls(Path("none.pem"), Path("none.key")).context()
+    Traceback (most recent call last):
+    tenure.core.errors.NotFoundError: none.pem does not exist.
+    → Name a PEM file.
     """
 
     cert: Path

@@ -151,6 +151,12 @@ def logging_as_json(worker: int | None = None) -> Iterator[None]:
     ----------
     worker : int or None
         As of `JsonLines`.
+
+    Examples
+    --------
+    >>> with logging_as_json(0):
+    ...     type(logging.getLogger().handlers[0].formatter).__name__
+    'JsonLines'
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(worker))

@@ -108,6 +108,13 @@ def serve(
         What the factory raised in a worker that could not start.
     StateError
         A worker ended while it started, without saying why.
+
+    Examples
+    --------
+    >>> serve(lambda: None, ServeSettings(host="0.0.0.0"), keyed=False)
+    Traceback (most recent call last):
+    tenure.core.errors.InputError: 0.0.0.0 can be reached by others, and there is no key that they would have to show.
+    → Make one with `tenure keys create NAME --role score`, or listen on 127.0.0.1.
     """
     if tls is not None:
         tls.context()
