@@ -13,7 +13,6 @@ version's own model gave no answer there are none, for those of another model wo
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from tenure.model.protocol import Matrix, Vector
 from tenure.model.relay import Answer
 from tenure.score.explain import Explainer, Reason, plain_value
 from tenure.score.given import Given
+from tenure.score.predictor import Predictor
 from tenure.score.scored import has_range
 from tenure.score.served import Ask, Cause, ServedScore, Source
 from tenure.store.hybrid import HybridRows
@@ -150,7 +150,7 @@ class LiveModel:
             value,
             alias,
             clock,
-            hashlib.sha256(version.manifest.to_json()).hexdigest(),
+            Predictor.of(version).fingerprint,
             explainer,
             Given(parts.encoder, version.features, value),
             Guard("reasons", reasons_seconds),

@@ -72,9 +72,10 @@ class Phrases:
         feature = self.features.get(name)
         if name in self.categories or isinstance(value, str):
             return self._attribute(name, value)
-        phrase = _tenure(value) if name == TENURE_DAYS else _attribute(name, value)
         if feature is not None:
             phrase = _event(feature, value)
+        else:
+            phrase = _tenure(value) if name == TENURE_DAYS else _attribute(name, value)
         return phrase + self._usual_words.get(name, "")
 
     @cached_property
