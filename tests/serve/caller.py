@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import httpx
 from tenure.app.scorer import ahead_of
 from tenure.app.serve import open_service
 from tenure.serve.app import Application, create_app
+from tenure.serve.gate import Finished
 from tenure.serve.service import Service
 from tests.serve.project import AS_OF, Shop
 
@@ -49,9 +50,9 @@ class Caller:
 
 
 @contextmanager
-def calling(service: Service) -> Iterator[Caller]:
+def calling(service: Service, finished: Sequence[Callable[[Finished], None]] = ()) -> Iterator[Caller]:
     """An application of a service, begun and ended as a server does."""
-    app = create_app(service)
+    app = create_app(service, finished=finished)
     with asyncio.Runner() as runner:
         life = AsyncExitStack()
         runner.run(life.enter_async_context(app.api.router.lifespan_context(app.api)))

@@ -254,6 +254,8 @@ def kind(schema: Json) -> str:
     --------
     >>> kind({"anyOf": [{"type": "string"}, {"type": "null"}]}), kind({"enum": ["low", "high"]})
     ('text or null', '`low`, `high`')
+    >>> kind({"type": ["string", "null"]})
+    'text or null'
     """
     if "$ref" in schema:
         return f"`{_name(schema)}`"
@@ -261,6 +263,8 @@ def kind(schema: Json) -> str:
         return " or ".join(dict.fromkeys(kind(one) for one in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if isinstance(schema.get("type"), list):
+        return " or ".join(kind({**schema, "type": one}) for one in schema["type"])
     if schema.get("type") == "array":
         return f"list of {kind(schema.get('items', {}))}"
     if schema.get("type") == "object":

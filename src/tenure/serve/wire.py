@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -35,6 +36,8 @@ __all__ = [
 
 MOST_REQUESTS = 1_000
 LARGEST = 3.4028234663852886e38  # the largest number of a float32, in which the models compute
+_NUMBERS = frozenset({float, int})
+_KINDS = frozenset({*_NUMBERS, str, bool, type(None)})
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
 _SEGMENTS = re.compile(r"[/\\]")
 
@@ -49,7 +52,13 @@ def _fit_id(text: str) -> str:
 
 
 def _fit_features(features: dict[str, Any]) -> dict[str, Any]:
-    """Refuse values that no feature can have; a loop, because a union of types costs four times as much."""
+    """Refuse values that no feature can have; by hand, because a union of types costs ten times as much."""
+    kinds = set(map(type, features.values()))
+    if kinds <= _KINDS:
+        numbers = [value for value in features.values() if type(value) in _NUMBERS]
+        # The sum is asked last: only it finds every NaN, and only within these bounds it is no integer beyond floats.
+        if not numbers or (min(numbers) >= -LARGEST and max(numbers) <= LARGEST and isfinite(sum(numbers))):
+            return features
     for name, value in features.items():
         kind = type(value)
         if kind is float or kind is int:
@@ -198,9 +207,9 @@ class ScoreAnswer(BaseModel):
         examples=[38.78],
     )
     expected_profit_low: float | None = Field(
-        description="its low end, where the save rate is a range", examples=[None]
+        description="its low end; null where the save rate is no range", examples=[19.39]
     )
-    expected_profit_high: float | None = Field(description="its high end, likewise", examples=[None])
+    expected_profit_high: float | None = Field(description="its high end, likewise", examples=[58.17])
     band: Literal["low", "medium", "high"] | None = Field(
         description="how the probability stands to the customer's threshold", examples=["high"]
     )

@@ -1,0 +1,86 @@
+"""The API described for people: complete, without a script, and as wide as the window."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenure.serve.docs import operations, render_docs
+from tests.report.browser import CHROMIUM, Tab, chromium
+from tests.serve.caller import Caller
+
+CUT_OFF = """
+[...document.querySelectorAll('main *')]
+  .filter(node => !node.closest('pre') && node.getBoundingClientRect().right > innerWidth + 1)
+  .map(node => node.outerHTML.slice(0, 80))
+"""
+PLACE = "http://127.0.0.1:8000"
+
+
+def test_every_operation_is_shown_with_a_command(caller: Caller) -> None:
+    document = caller.app.api.openapi()
+    page = caller.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<script" not in page.text
+    assert "http://localhost/v1/score/c100" in page.text
+    shown = list(operations(document, PLACE))
+    assert len(shown) == 9
+    for operation in shown:
+        assert f'id="{operation.anchor}"' in page.text
+        words = shlex.split(operation.curl.replace("\\\n", ""))
+        assert words[0] == "curl"
+        assert words[1].startswith(f"{PLACE}/")
+        assert "{" not in words[1]
+
+
+def test_links_inside_the_page_lead_somewhere(caller: Caller) -> None:
+    text = caller.get("/docs").text
+    anchors = set(re.findall(r'id="([^"]+)"', text))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= anchors
+    assert set(re.findall(r'href="([^#"]+)"', text)) == {"openapi.json"}
+
+
+def test_the_commands_are_answered(caller: Caller) -> None:
+    for operation in operations(caller.app.api.openapi(), PLACE):
+        words = shlex.split(operation.curl.replace("\\\n", ""))
+        body = words[words.index("-d") + 1] if "-d" in words else None
+        headers = dict(word.split(": ", 1) for before, word in zip(words, words[1:], strict=False) if before == "-H")
+        headers.pop("Authorization", None)
+        answer = caller.ask(operation.method, words[1], content=body, headers=headers)
+        assert answer.status_code == 200, operation.curl
+
+
+def test_a_name_of_the_caller_is_no_markup(caller: Caller) -> None:
+    for host in ("localhost", "127.0.0.1:80"):
+        assert f"http://{host}/v1/scores" in caller.get("/docs", headers={"host": host}).text
+    page = render_docs(caller.app.api.openapi(), "http://<b>&'")
+    assert "<b>" not in page
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    profile = tmp_path_factory.mktemp("chromium") / "profile"
+    profile.mkdir()
+    with chromium(profile) as opened:
+        yield opened
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
+def test_the_page_is_quiet_and_within_the_width(
+    tab: Tab, caller: Caller, tmp_path: Path, width: int, dark: bool
+) -> None:
+    page = tmp_path / "docs.html"
+    page.write_text(caller.get("/docs").text, encoding="utf-8")
+    tab.open(page, width=width, dark=dark, phone=width < 600)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate(CUT_OFF) == []
+    assert tab.evaluate("document.querySelectorAll('article').length") > 15
+    assert tab.complaints() == []
+    assert tab.requests() == [page.as_uri()]
+    tab.screenshot(tmp_path.parent / f"docs-{width}-{dark}.png", whole=False)

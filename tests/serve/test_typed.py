@@ -1,0 +1,87 @@
+"""Requests as typed values: places as JSON paths, keys said twice, queries that are remembered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi import Request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenure.core.errors import InputError
+from tenure.serve.typed import MalformedError, check, field_path, parse, read_id, read_query
+from tenure.serve.wire import LARGEST, ScoreQuery, ScoreRequest, ScoresRequest
+
+words = st.text(st.characters(codec="utf-8"), max_size=8)
+values = st.none() | st.booleans() | words | st.integers(-(2**63), 2**64) | st.floats(-1e30, 1e30)
+
+
+def asked(query: bytes = b"", customer_id: str = "c1") -> Request:
+    return Request({"type": "http", "query_string": query, "path_params": {"customer_id": customer_id}})
+
+
+@given(st.dictionaries(words, values, max_size=8), st.none() | st.sampled_from(["c1", "a:b", "Zoë"]))
+def test_what_is_written_once_is_read_as_it_was_written(features: dict[str, Any], customer_id: str | None) -> None:
+    document = {"customer_id": customer_id, "features": features}
+    for body in (json.dumps(document), json.dumps(document, ensure_ascii=False, indent=1)):
+        read = parse(ScoreRequest, body.encode())
+        assert (read.customer_id, read.features) == (customer_id, features)
+        many = parse(ScoresRequest, f'{{"requests": [{body}, {body}]}}'.encode())
+        assert many.requests == [document, document]
+
+
+@given(st.dictionaries(words, values, min_size=1, max_size=8), st.data())
+def test_a_key_that_is_written_twice_is_found_wherever_it_stands(features: dict[str, Any], data: st.DataObject) -> None:
+    members = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in features.items()]
+    twice = data.draw(st.sampled_from(members))
+    members.insert(data.draw(st.integers(0, len(members))), twice)
+    body = f'{{"features": {{{", ".join(members)}}}}}'
+    with pytest.raises(InputError, match="is given twice"):
+        parse(ScoreRequest, body.encode())
+    with pytest.raises(InputError, match=r"requests\[1\]\.features.* is given twice"):
+        parse(ScoresRequest, f'{{"requests": [{{"customer_id": "a:b"}}, {body}]}}'.encode())
+
+
+@given(st.floats() | st.integers() | st.sampled_from([10**39, -(10**39), 10**400, LARGEST, -LARGEST, 2 * LARGEST]))
+def test_a_number_is_taken_where_a_model_can_use_it(number: float) -> None:
+    features = {"a": 1.0, "b": "text", "age": number, "c": None}
+    if -LARGEST <= number <= LARGEST:
+        assert check(ScoreRequest, {"features": features}).features == features
+    else:
+        with pytest.raises(InputError) as refused:
+            check(ScoreRequest, {"features": features})
+        assert refused.value.ids["field"] == "features.age"
+
+
+def test_a_body_that_is_no_json_has_an_error_of_its_own() -> None:
+    with pytest.raises(MalformedError, match="The body is no JSON"):
+        parse(ScoreRequest, b'{"customer_id": ')
+
+
+def test_places_are_written_as_json_paths() -> None:
+    assert field_path([]) == ""
+    assert field_path(["requests", 0, "customer_id"]) == "requests[0].customer_id"
+    assert field_path(["a b", "c"], within="features") == 'features["a b"].c'
+    assert len(field_path(["x y" * 10_000])) < 250
+
+
+def test_the_same_query_is_parsed_once() -> None:
+    assert read_query(ScoreQuery, asked(b"mode=batch")) is read_query(ScoreQuery, asked(b"mode=batch"))
+    assert read_query(ScoreQuery, asked(b"mode=batch&explain=1")) == ScoreQuery(mode="batch", explain=True)
+    assert read_query(ScoreQuery, asked()) == ScoreQuery()
+    for _ in range(2):
+        with pytest.raises(InputError, match="`mode` should be 'auto', 'batch' or 'realtime'"):
+            read_query(ScoreQuery, asked(b"mode=slow"))
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200))
+def test_an_id_of_ordinary_characters_is_read_as_it_is(text: str) -> None:
+    if not {"\u2028", "\u2029", "\ufffd"} & set(text) and ".." not in text:
+        assert read_id(asked(customer_id=text)) == text
+
+
+def test_how_much_else_is_wrong_is_told() -> None:
+    with pytest.raises(InputError, match=r"`mode` .*\. \(1 more are wrong\.\)"):
+        check(ScoreRequest, {"customer_id": "c1", "mode": 3, "explain": "x"})
