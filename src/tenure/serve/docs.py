@@ -259,12 +259,12 @@ def kind(schema: Json) -> str:
     """
     if "$ref" in schema:
         return f"`{_name(schema)}`"
+    if isinstance(schema.get("type"), list):
+        schema = {"anyOf": [{**schema, "type": one} for one in schema["type"]]}
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(kind(one) for one in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
-    if isinstance(schema.get("type"), list):
-        return " or ".join(kind({**schema, "type": one}) for one in schema["type"])
     if schema.get("type") == "array":
         return f"list of {kind(schema.get('items', {}))}"
     if schema.get("type") == "object":
