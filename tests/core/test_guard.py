@@ -120,6 +120,25 @@ def test_once_late_work_has_ended_there_is_room_again() -> None:
     soon(answers)
 
 
+def test_answers_that_come_just_in_time_or_just_too_late_reach_only_their_caller() -> None:
+    guard = Guard("store", 0.002, lanes=1, failures=10**6)
+
+    def asked(number: int) -> bool:
+        def work() -> int:
+            sleep(number % 5 / 1000)
+            return number
+
+        try:
+            return guard.call(work) == number
+        except UnavailableError as error:
+            return error.ids["reason"] in {"late", "busy"}
+
+    with ThreadPoolExecutor(8) as callers:
+        assert all(callers.map(asked, range(800)))
+    soon(lambda: not guard.is_busy)
+    assert guard.state == "closed"
+
+
 def test_a_dependency_that_hangs_under_load_costs_as_many_threads_as_callers_and_lanes() -> None:
     free, lock, running, most = Event(), threading.Lock(), 0, 0
 

@@ -179,6 +179,11 @@ class Guard:
         """Of the breaker."""
         return self._breaker.state
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many calls as there are lanes were given up and still run."""
+        return len(self._given_up) >= self._lanes
+
     def call(self, work: Callable[[], T]) -> T:
         """Have the work done in a thread, and wait for it no longer than `seconds`.
 
@@ -191,10 +196,9 @@ class Guard:
         """
         if not self._breaker.allow():
             raise self._unavailable("open", f"{self.name} is left alone for a while, after it gave no answer.")
-        late = len(self._given_up)
-        if late >= self._lanes:
+        if self.is_busy:
             self._breaker.fail()
-            raise self._unavailable("busy", f"{self.name} is still busy with {late} earlier calls.")
+            raise self._unavailable("busy", f"{self.name} is still busy with earlier calls, which were late.")
         outcome = self._outcome(work)
         if outcome is None:
             self._breaker.fail()
