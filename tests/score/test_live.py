@@ -49,12 +49,15 @@ class Moody:
     """A model that can be told to fail, to hang until it is let go, or to make no sense."""
 
     model: Model
-    moods: dict[str, Literal["well", "fails", "hangs", "raves"]] = field(default_factory=dict)
+    moods: dict[str, Literal["well", "fails", "hangs", "raves", "odd"]] = field(default_factory=dict)
     gate: Event = field(default_factory=Event)
 
     def predict_margin(self, matrix: Matrix) -> Vector:
         self._suffer("predict")
-        return self.model.predict_margin(matrix) * (math.nan if self.moods.get("predict") == "raves" else 1.0)
+        margin = self.model.predict_margin(matrix)
+        if self.moods.get("predict") == "odd":  # about customers who log in a million times
+            margin = np.where(matrix[:, 0] > 1e6, np.nan, margin)
+        return margin * (math.nan if self.moods.get("predict") == "raves" else 1.0)
 
     def predict_proba(self, matrix: Matrix) -> Vector:
         return self.model.predict_proba(matrix)
@@ -190,6 +193,27 @@ def test_where_no_model_answers_rows_are_an_error_and_given_features_get_the_bas
         assert model.states()["xgboost"] == "closed"
     assert found[:2] == [model.base("c1", ("model",))] * 2
     assert isinstance(found[2], InputError)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_an_odd_row_spoils_nobody_elses_score(both: bool) -> None:
+    """Not even where no member has an answer for it."""
+    rows = hybrid(table().slice(0, 4))
+    whole = live().score_rows(rows, range(4), [True] * 4)
+    odd = replace(rows, columns={**rows.columns, "login_count": np.array([1.0, 1e9, 1.0, 1.0])})
+    plain = replace(rows, columns={**rows.columns, "login_count": np.ones(4)})
+    given = [Ask(None, features={**values, "login_count": 1e9}) for values in table().slice(0, 2).to_pylist()]
+    with moody() as (model, own, other):
+        wanted = model.score_rows(plain, range(4), [True] * 4)
+        own.moods["predict"] = "odd"
+        other.moods["predict"] = "odd" if both else "well"
+        found = model.score_rows(odd, range(4), [True] * 4)
+        alone = model.score_given([*given, Ask(None, features=table().slice(2, 1).to_pylist()[0])])
+        assert model.states()["xgboost"] == "closed"
+    assert [found[0], *found[2:]] == [wanted[0], *wanted[2:]]
+    assert found[1].degraded_because == (("model", "base_rate") if both else ("model", "reasons"))
+    assert found[1].source == "fallback"
+    assert alone[2] == replace(whole[2], customer_id=None, features_as_of=None, reasons=None)
 
 
 def test_a_member_that_keeps_failing_is_left_alone_and_that_can_be_seen() -> None:

@@ -49,10 +49,11 @@ class Member:
 
 @dataclass(frozen=True)
 class PassedOver:
-    """A member that did not answer, and why."""
+    """A member that did not answer, and why; `is_odd` where a row was odd rather than the member silent."""
 
     name: str
     reason: str
+    is_odd: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +102,8 @@ class Relay:
     ...     raise MemoryError("no room")
     >>> relay = Relay([Member("first", fails), Member("second", lambda matrix: np.zeros(len(matrix)))], 1.0)
     >>> answer = relay.ask(np.zeros((2, 1), np.float32))
-    >>> answer.value.tolist(), answer.by, answer.passed_over
-    ([0.0, 0.0], 'second', (PassedOver(name='first', reason='first failed (MemoryError).'),))
+    >>> answer.value.tolist(), answer.by, [(one.name, one.reason) for one in answer.passed_over]
+    ([0.0, 0.0], 'second', [('first', 'first failed (MemoryError).')])
     """
 
     def __init__(
@@ -132,14 +133,15 @@ class Relay:
         Raises
         ------
         UnavailableError
-            No member gave one; the message is about the last of them.
+            No member gave one; the message is about the last of them. Where a row made it give a number that is not
+            finite, `ids["is_odd"]` is set: other rows may be answered without that one.
         """
         passed: list[PassedOver] = []
         for member, guard in zip(self._members[:-1], self.guards, strict=False):
             try:
                 return Answer(_ask(member, guard, matrix), member.name, tuple(passed))
             except TenureError as error:
-                passed.append(PassedOver(member.name, error.message))
+                passed.append(PassedOver(member.name, error.message, bool(error.ids.get("is_odd"))))
         last = self._members[-1]
         return Answer(_ask(last, self.guards[-1], matrix), last.name, tuple(passed))
 
@@ -152,5 +154,6 @@ def _ask(member: Member, guard: Guard, matrix: Matrix) -> Vector:
             hint="Look at the features of the customers that were asked about.",
             dependency=member.name,
             reason="failed",
+            is_odd=True,
         )
     return value

@@ -280,6 +280,12 @@ class LiveModel:
         if not rows:
             return []
         answer = self._answer(matrix)
+        if len(rows) > 1 and (answer is None or any(one.is_odd for one in answer.passed_over)):
+            return [
+                self._score_alone(matrix[[place]], worth[[place]], row, cells, place) for place, row in enumerate(rows)
+            ]
+        if answer is None:
+            raise UnavailableError(f"No model of {self.name} gave a finite number.", dependency=self.name)
         if answer.passed_over:
             rows = [row.because("model", *(("reasons",) if row.explain else ())) for row in rows]
             return self._served(answer.value, worth, rows, [None] * len(rows), "fallback")
@@ -290,8 +296,22 @@ class LiveModel:
         ]
         return self._served(answer.value, worth, rows, reasons, "realtime")
 
-    def _answer(self, matrix: Matrix) -> Answer:
-        answer = self.version.parts.answer_matrix(matrix)
+    def _score_alone(self, matrix: Matrix, worth: Vector, row: _Row, cells: Cells, place: int) -> ServedScore:
+        """The score of one of the rows among which there is an odd one: nobody shall spoil what others asked for."""
+        try:
+            [score] = self._scores(matrix, worth, [row], lambda _: cells(place))
+        except UnavailableError:
+            return self.base(row.customer_id, (*row.causes, "model"))
+        return score
+
+    def _answer(self, matrix: Matrix) -> Answer | None:
+        """The members' answer; None where a row made the last of them rave."""
+        try:
+            answer = self.version.parts.answer_matrix(matrix)
+        except UnavailableError as error:
+            if error.ids.get("is_odd"):
+                return None
+            raise
         if not ((answer.value >= 0) & (answer.value <= 1)).all():
             raise UnavailableError(f"The {answer.by} model gave a number that is no probability.", dependency=answer.by)
         return answer
