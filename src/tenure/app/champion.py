@@ -20,7 +20,7 @@ from tenure.model.artifact import LoadedVersion, load_version
 from tenure.model.registry import LATEST, Registry, Version
 from tenure.score.live import LiveModel
 
-__all__ = ["Champion"]
+__all__ = ["Champion", "wanted"]
 
 AGAIN_SECONDS = 60.0
 
@@ -61,9 +61,9 @@ class Champion:
         self._registry = Registry(database, place.workspace / "versions", place.clock)
         self._refusal: TenureError | None = None
         self._refused, self._again_at = ("", ""), 0.0
-        wanted, alias = self._wanted()
-        self._identity = _identity(wanted)
-        self.model: LiveModel = self._live(load_version(wanted.folder, wanted.manifest_sha256), alias)
+        version, alias = wanted(self._place, self._registry)
+        self._identity = _identity(version)
+        self.model: LiveModel = self._live(load_version(version.folder, version.manifest_sha256), alias)
 
     def look(self) -> LiveModel | None:
         """Another model, where the alias has moved to a version that proved itself; else None.
@@ -75,15 +75,15 @@ class Champion:
         StateError
             The database or the version's folder cannot be read now.
         """
-        wanted, alias = self._wanted()
-        identity = _identity(wanted)
+        version, alias = wanted(self._place, self._registry)
+        identity = _identity(version)
         if identity == self._identity:
             self._refusal = None
             return None if alias == self.model.alias else self._take(identity, self.model.version, alias)
         if self._refusal is not None and identity == self._refused and self._monotonic() < self._again_at:
             raise self._refusal
         try:
-            return self._take(identity, load_version(wanted.folder, wanted.manifest_sha256), alias)
+            return self._take(identity, load_version(version.folder, version.manifest_sha256), alias)
         except TenureError as error:
             self._refusal, self._refused = error, identity
             self._again_at = self._monotonic() + AGAIN_SECONDS
@@ -97,14 +97,21 @@ class Champion:
     def _live(self, loaded: LoadedVersion, alias: str | None) -> LiveModel:
         return LiveModel.of(loaded, self._place.settings.value, alias=alias, clock=self._place.clock)
 
-    def _wanted(self) -> tuple[Version, str | None]:
-        """The version that shall answer, and the alias under which it does."""
-        alias = self._place.settings.serve.alias
-        versions = self._registry.versions()
-        for version in versions:
-            if alias in version.aliases:
-                return version, alias
-        return (versions[0] if versions else self._registry.resolve(LATEST)), None
+
+def wanted(place: Place, registry: Registry) -> tuple[Version, str | None]:
+    """The version that shall answer, and the alias under which it does; None: the alias does not exist yet.
+
+    Raises
+    ------
+    NotFoundError
+        There is no version yet.
+    """
+    alias = place.settings.serve.alias
+    versions = registry.versions()
+    for version in versions:
+        if alias in version.aliases:
+            return version, alias
+    return (versions[0] if versions else registry.resolve(LATEST)), None
 
 
 def _identity(version: Version) -> tuple[str, str]:

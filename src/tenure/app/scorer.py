@@ -33,7 +33,7 @@ from tenure.source.logs import open_log
 from tenure.store.hybrid import OnlineRows
 from tenure.store.online import open_online
 
-__all__ = ["OpenedScorer", "ahead_of", "moved", "open_scorer"]
+__all__ = ["OpenedScorer", "ahead_of", "moved", "open_cache", "open_scorer"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def open_scorer(
         database = open_database(place.settings.project.database, root=place.root, reading=True)
         opened.callback(database.dispose)
         champion = Champion(place, database)
-        cache = _cache(place)
+        cache = open_cache(place)
         opened.callback(cache.close)
         log = rows = None
         if place.settings.events:
@@ -140,7 +140,14 @@ def _online_rows(place: Place, log: EventLog, clock: Clock, observer: Observer, 
     return OnlineRows(store, clock, observer.fresh)
 
 
-def _cache(place: Place) -> Cache:
+def open_cache(place: Place) -> Cache:
+    """The cache that the settings name; a Redis is not asked yet.
+
+    Raises
+    ------
+    ConfigError
+        The setting is not understood.
+    """
     settings = place.settings.serve
     if settings.cache == "memory":
         return MemoryCache(settings.entries, settings.cache_ttl)

@@ -18,18 +18,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tenure.app.champion import wanted
 from tenure.app.place import Place
-from tenure.app.scorer import OpenedScorer, moved, open_scorer
+from tenure.app.scorer import OpenedScorer, moved, open_cache, open_scorer
 from tenure.app.stream import event_schemas
 from tenure.app.watcher import Watcher
 from tenure.core.config import KeyPath
 from tenure.core.errors import ArtifactError, ConfigError
 from tenure.core.guard import State
 from tenure.core.time import Clock, parse_timezone
+from tenure.model.verify import read_manifest
 from tenure.serve.app import Application, create_app
 from tenure.serve.facts import FactsReader
 from tenure.serve.idempotency import IdempotencyKeys
@@ -40,7 +42,7 @@ from tenure.serve.logs import RequestLog
 from tenure.serve.metrics import Metrics
 from tenure.serve.service import About, Readiness, Service
 
-__all__ = ["TOLD", "Launch", "open_service", "worker_app"]
+__all__ = ["TOLD", "Launch", "open_service", "require_startable", "worker_app"]
 
 TOLD = "TENURE_SERVE"
 _RATES = "rates"
@@ -109,6 +111,32 @@ def _text(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     raise ConfigError(f"{value!r} cannot be a setting.", hint="Use text, numbers, lists and dates.")
+
+
+def require_startable(place: Place) -> None:
+    """Refuse what every worker would refuse, as far as it is found out at once.
+
+    Raises
+    ------
+    NotFoundError
+        There is no version yet.
+    ArtifactError
+        The version's manifest is absent or another one.
+    ConfigError
+        `[serve] cache` is not understood.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tenure.testing.shop import write_shop
+    >>> require_startable(Place.load(write_shop(Path(tempfile.mkdtemp()))))
+    Traceback (most recent call last):
+    tenure.core.errors.NotFoundError: There is no version 'latest': nothing has been trained yet.
+    → Train a version with `tenure train`.
+    """
+    version, _ = wanted(place, place.registry())
+    read_manifest(version.folder, version.manifest_sha256)
+    open_cache(place).close()
 
 
 @contextmanager
@@ -240,7 +268,7 @@ def _ready(opened: OpenedScorer, intake: Intake | None, watcher: Watcher) -> Cal
 
 
 def _about(opened: OpenedScorer) -> Callable[[], About]:
-    package = version("tenure")
+    package = metadata.version("tenure")
 
     def about() -> About:
         model = opened.champion.model
@@ -270,7 +298,7 @@ def worker_app() -> Iterator[Application]:
         As `open_service`.
     """
     told = os.environ.get(TOLD)
-    if told is None:
+    if not told:
         raise ConfigError(f"{TOLD} is not set.", hint="Start the service with `tenure serve`.")
     launch = Launch.from_json(told)
     with open_service(launch.place(), ahead=launch.ahead, tls=launch.tls) as service, closing(RequestLog()) as log:

@@ -23,7 +23,7 @@ from tenure.core.time import from_micros, parse_timezone
 from tenure.features.declare import FeatureSet, declare, splits
 from tenure.features.series import Layout
 from tenure.features.snapshot import everyone
-from tenure.model.verify import verify as verified
+from tenure.model.verify import read_manifest
 from tenure.source.event_schema import EventSchema
 from tenure.source.history import History
 from tenure.source.logs import open_log
@@ -117,11 +117,14 @@ def stream_features(place: Place, progress: Progress = silent) -> FeatureSet:
     ------
     NotFoundError
         The champion's features need events that the settings no longer name.
+    ArtifactError
+        The champion's manifest is absent or another one.
     """
     registry = place.registry()
     if "champion" in registry.aliases():
         champion = registry.resolve("champion")
-        features = verified(champion.folder, champion.manifest_sha256).features
+        # The manifest says which, and hashes to what was registered; the model beside it is nobody's business here.
+        features = read_manifest(champion.folder, champion.manifest_sha256).features
         missing = sorted({feature.event for feature in features.events} - place.settings.events.keys())
         if missing:
             raise NotFoundError(

@@ -14,13 +14,12 @@ import typer
 
 from tenure.app.place import Place
 from tenure.app.scorer import ahead_of
-from tenure.app.serve import TOLD, Launch, worker_app
+from tenure.app.serve import TOLD, Launch, require_startable, worker_app
 from tenure.app.serve_stream import folding
 from tenure.cli.options import Config, Json, Set, overrides
 from tenure.cli.output import emit
 from tenure.core.errors import ConfigError
 from tenure.core.time import parse_instant, parse_timezone
-from tenure.model.registry import LATEST
 from tenure.serve.keys import list_keys
 from tenure.serve.run import Running, Tls
 from tenure.serve.run import serve as answer
@@ -48,7 +47,7 @@ def serve(
     tls = _tls(tls_cert, tls_key)
     ahead = timedelta(0) if as_of is None else _ahead(place, as_of)
     launch = Launch(config.resolve(), put_over, ahead, tls is not None)
-    place.registry().resolve(LATEST)  # without a version there is nothing to start for
+    require_startable(place)
 
     def tell(running: Running) -> None:
         emit(asdict(running), _ready_text(running, with_stream=with_stream), as_json=as_json)
