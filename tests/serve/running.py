@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +58,17 @@ class Service:
 @contextmanager
 def running(folder: Path, *, spoiled: str = "", **told: Any) -> Iterator[Service]:
     """Start `tests/serve/tiny.py` and wait until it says something."""
+    command = ["-m", "tests.serve.tiny", json.dumps(told, default=str)]
+    with started(folder, command, TENURE_TEST_SPOILED=spoiled) as service:
+        yield service
+
+
+@contextmanager
+def started(folder: Path, command: Sequence[str], **variables: str) -> Iterator[Service]:
+    """Start a service by a command of Python, and wait until it says something."""
     log = folder / "stderr.jsonl"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "TENURE_TEST_SPOILED": spoiled}
-    command = [sys.executable, "-m", "tests.serve.tiny", json.dumps(told, default=str)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")} | variables
+    command = [sys.executable, *command]
     with (
         log.open("wb") as errors,
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors) as process,
