@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -73,8 +73,17 @@ def example_of(model: type[BaseModel]) -> dict[str, Any]:
 def _example(field: FieldInfo) -> Any:
     if field.examples:
         return field.examples[0]
-    inner = [example_of(model) for model in _models_in(field.annotation)]
-    return inner or None
+    return _example_in(field.annotation)
+
+
+def _example_in(annotation: Any) -> Any:
+    """An example of what an annotation allows: of a list one of each model, else of the first that there is one of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return example_of(annotation)
+    if get_origin(annotation) is list:
+        return [example_of(model) for model in _models_in(annotation)]
+    inner = (_example_in(argument) for argument in get_args(annotation))
+    return next((example for example in inner if example is not None), None)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -28,7 +28,14 @@ __all__ = ["Operation", "Row", "add_docs_routes", "operations", "render_docs"]
 Json = Mapping[str, Any]
 _HOST = re.compile(r"[A-Za-z0-9.\[\]:-]{1,255}")
 _CODE = re.compile(r"`([^`]+)`")
-_KINDS = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false", "null": "null"}
+_KINDS = {
+    "string": "text",
+    "number": "number",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "null": "null",
+    "object": "object",
+}
 _FORMATS = {"date-time": "instant", "uuid": "UUID"}
 _NO_PLACE = "http://127.0.0.1:8000"
 
@@ -257,20 +264,22 @@ def kind(schema: Json) -> str:
     >>> kind({"type": ["string", "null"]})
     'text or null'
     """
-    if "$ref" in schema:
-        return f"`{_name(schema)}`"
-    if isinstance(schema.get("type"), list):
-        schema = {"anyOf": [{**schema, "type": one} for one in schema["type"]]}
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(kind(one) for one in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
         return f"list of {kind(schema.get('items', {}))}"
-    if schema.get("type") == "object":
-        inner = schema.get("additionalProperties")
-        return f"object of {kind(inner)} by name" if isinstance(inner, Mapping) else "object"
-    return _FORMATS.get(schema.get("format", ""), _KINDS.get(schema.get("type", ""), "anything"))
+    inner = schema.get("additionalProperties")
+    if schema.get("type") == "object" and isinstance(inner, Mapping):
+        return f"object of {kind(inner)} by name"
+    return _plain_kind(schema)
+
+
+def _plain_kind(schema: Json) -> str:
+    if "$ref" in schema:
+        return f"`{_name(schema)}`"
+    return _FORMATS.get(schema.get("format", ""), _KINDS.get(str(schema.get("type", "")), "anything"))
 
 
 def _name(schema: Json) -> str | None:

@@ -17,12 +17,12 @@ from tenure.core.time import Clock, system_clock
 
 if TYPE_CHECKING:
     from tenure.core.guard import State
-    from tenure.score.hybrid import HybridScorer
     from tenure.serve.facts import CustomerFacts
     from tenure.serve.intake import Intake
     from tenure.serve.keys import KeyRing
     from tenure.serve.limits import Limiter
     from tenure.serve.metrics import Metrics
+    from tenure.serve.tracing import Scorer
 
 __all__ = ["About", "Readiness", "Service"]
 
@@ -87,7 +87,7 @@ class Service:
 
     Parameters
     ----------
-    scorer : HybridScorer
+    scorer : Scorer
         Answers scores.
     intake : Intake or None
         Takes events; None where the project has no event log.
@@ -111,7 +111,7 @@ class Service:
         Whether connections are encrypted.
     """
 
-    scorer: HybridScorer
+    scorer: Scorer
     intake: Intake | None
     customer: Callable[[str], CustomerFacts] | None
     keys: KeyRing

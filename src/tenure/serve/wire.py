@@ -276,7 +276,9 @@ class LiveAnswer(BaseModel):
 class ReadyAnswer(BaseModel):
     """Whether requests should come here."""
 
-    ready: bool = Field(description="a verified version is loaded, and what it needs answers or is passed over")
+    ready: bool = Field(
+        description="a verified version is loaded, and what it needs answers or is passed over", examples=[True]
+    )
     version: str | None = Field(description="the version that answers", examples=["v3"])
     alias: str | None = Field(description="the alias under which it serves", examples=["champion"])
     dependencies: dict[str, Literal["closed", "half_open", "open"]] = Field(
