@@ -41,6 +41,7 @@ from tenure.serve.limits import Limiter
 from tenure.serve.logs import RequestLog
 from tenure.serve.metrics import Metrics
 from tenure.serve.service import About, Readiness, Service
+from tenure.serve.tracing import TracedObserver, TracedScorer, tracing
 
 __all__ = ["TOLD", "Launch", "open_service", "require_startable", "worker_app"]
 
@@ -176,7 +177,9 @@ def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = F
     """
     settings, clock, metrics = place.settings.serve, moved(place.clock, ahead), Metrics()
     with ExitStack() as opened:
-        scoring = opened.enter_context(open_scorer(place, as_of=clock, observer=metrics))
+        spans = tracing()
+        observer = metrics if spans is None else TracedObserver(metrics, spans)
+        scoring = opened.enter_context(open_scorer(place, as_of=clock, observer=observer))
         keys = KeyRing(lambda: load_keys(scoring.database))
         limiter = Limiter(settings.rate, place.workspace / _RATES)
         opened.callback(limiter.close)
@@ -184,7 +187,7 @@ def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = F
         watcher = Watcher(_duties(scoring, keys, metrics), metrics.refreshed, every_seconds=settings.refresh_seconds)
         watcher.look()
         service = Service(
-            scoring.scorer,
+            scoring.scorer if spans is None else TracedScorer(scoring.scorer, spans),
             intake,
             _facts(scoring, settings.budget_seconds),
             keys,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a worker that is asked for no traces need not load more tha
     from tenure.score.observe import Observer, Where
     from tenure.score.served import Ask, ServedScore
 
-__all__ = ["TracedObserver", "TracedScorer", "Tracing", "is_wanted", "opened_tracing", "tracing"]
+__all__ = ["Scorer", "TracedObserver", "TracedScorer", "Tracing", "is_wanted", "opened_tracing", "tracing"]
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 EXPORTERS = "OTEL_TRACES_EXPORTER"
