@@ -21,6 +21,7 @@ from tenure.core.errors import StateError
 from tenure.core.time import Clock, system_clock, to_micros
 from tenure.features.finish import finish
 from tenure.features.series import Layout
+from tenure.features.state import settle
 from tenure.features.wire import decode
 from tenure.store.protocol import Kept, OnlineStore
 
@@ -117,6 +118,7 @@ def finished(layout: Layout, kept: Sequence[Kept], as_of: datetime | None, clock
     at = np.full(len(kept), to_micros(as_of or clock()))
     if as_of is None:
         at = np.maximum(at, states.floor)
+    states = settle(states, at)  # an event that was ahead when it was folded may count by now
     notes: list[Mapping[str, Any]] = [one.mark.note if one.mark else {} for one in kept]
     folded = np.array([int(note.get("appended", 0)) for note in notes], dtype=np.int64)
     return Vectors(tuple(one.customer_id for one in kept), at, folded, states.floor, finish(states, at))
