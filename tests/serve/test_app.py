@@ -81,7 +81,7 @@ def test_the_policy_and_the_routes_are_the_same(caller: Caller) -> None:
     assert {(method, path) for path, methods in routes for method in methods if method != "HEAD"} == set(POLICY)
 
 
-def test_every_route_but_the_description_is_described(document: dict[str, Any], caller: Caller) -> None:
+def test_every_route_but_the_description_is_described(document: dict[str, Any]) -> None:
     described = {(method, path) for method, path, _ in operations(document)}
     assert described == set(POLICY) - {("GET", "/docs"), ("GET", "/openapi.json")}
 
