@@ -102,11 +102,12 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         late = [body.read({}, half) for half in halves]
         return await asyncio.gather(*late, body.read({}, Line(list(messages([b"{", b"}"])))), return_exceptions=True)
 
-    *late, right = asyncio.run(several())
-    assert right == b"{}"
-    assert [(error.failure.status, error.headers) for error in late] == [(408, {"connection": "close"})] * 3
-    assert (body._waiting, body._late) == ({}, set())
-    assert asyncio.run(body.read({}, Line(list(messages([b"{}"]))))) == b"{}"  # in another loop
+    for _ in range(2):  # each in a loop of its own
+        *late, right = asyncio.run(several())
+        assert right == b"{}"
+        assert [(error.failure.status, error.headers) for error in late] == [(408, {"connection": "close"})] * 3
+        assert (body._waiting, body._late) == ({}, set())
+        assert asyncio.run(body.read({}, Line(list(messages([b"{}"]))))) == b"{}"
 
 
 def test_a_request_that_is_cancelled_is_not_taken_for_late() -> None:

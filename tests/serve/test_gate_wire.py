@@ -10,6 +10,7 @@ import httpx
 import pytest
 import uvicorn
 
+from tenure.serve.head import HEAD_LIMIT, LimitedProtocol
 from tests.serve.gated import JSON, Behind, World
 
 LIMIT = 1 << 20
@@ -62,7 +63,7 @@ def status_of(said: bytes) -> int:
 def served() -> Iterator[Served]:
     world, app = World(), Behind()
     config = uvicorn.Config(
-        world.gate(app), port=0, log_level="critical", lifespan="off", loop="uvloop", http="httptools"
+        world.gate(app), port=0, log_level="critical", lifespan="off", loop="uvloop", http=LimitedProtocol
     )
     server = uvicorn.Server(config)
     listening = socket.socket()
@@ -120,6 +121,41 @@ def test_a_body_without_end_is_cut_off(served: Served) -> None:
         with pytest.raises(OSError, match=r"reset|pipe|aborted"):
             send_often(line, piece, 1024)
     assert served.app.reached == []
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET /", b"a" * LIMIT),
+        (b"GET /livez HTTP/1.1\r\nX: ", b"a" * LIMIT),
+        (b"GET /livez HTTP/1.1\r\n", b"x: y\r\n" * 100_000),
+        (b"POST /livez HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: ", b"a" * LIMIT),
+    ],
+    ids=["path", "header", "headers", "trailer"],
+)
+def test_a_head_without_end_is_cut_off(served: Served, begin: bytes, piece: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
+        line.sendall(begin)
+        with pytest.raises(OSError, match=r"reset|pipe|aborted"):
+            send_often(line, piece, 1024)
+    assert served.app.reached == []
+
+
+def test_whoever_waits_within_too_long_a_head_is_told(served: Served) -> None:
+    lines = [f"X-{number}: {'a' * 8_000}" for number in range(HEAD_LIMIT // 8_000 + 1)]
+    whole = served.head(*lines, method="GET", target="/livez")
+    said = served.talk(whole[:-2])  # the line that would end it does not come
+    assert status_of(said) == 431
+    assert b"application/problem+json" in said
+    assert status_of(served.talk(served.head(*lines[:-3], method="GET", target="/livez"))) == 200
+
+
+def test_a_long_body_is_no_long_head(served: Served) -> None:
+    body = b"[" + b" " * (LIMIT - 2) + b"]"
+    for _ in range(2):
+        assert status_of(served.talk(served.head(f"Content-Length: {len(body)}"), body)) == 200
+    pieces = [b"%x\r\n%s\r\n" % (100, b" " * 100)] * 5_000
+    assert status_of(served.talk(served.head("Transfer-Encoding: chunked"), *pieces, b"0\r\n\r\n")) == 200
 
 
 def test_a_caller_who_asks_before_sending_need_not_send(served: Served) -> None:

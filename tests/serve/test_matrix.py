@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from tenure.serve.body import BODY_LIMIT, DEPTH_LIMIT
+from tenure.serve.head import HEAD_LIMIT
 from tenure.serve.keys import create_key, revoke_key
 from tenure.serve.roles import POLICY, PUBLIC, ROLES, Policy, Role
 from tests.architecture.tree import ROOT
@@ -249,3 +250,4 @@ def test_the_limits_are_documented_as_they_are() -> None:
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     assert f"({BODY_LIMIT:,} bytes)" in text
     assert f"| {DEPTH_LIMIT} levels" in text
+    assert f"({HEAD_LIMIT:,} bytes)" in text

@@ -80,6 +80,7 @@ class Body:
         self._waiting: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def read(self, head: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Every byte of a body.
@@ -153,7 +154,8 @@ class Body:
     def _watch(self, task: asyncio.Task[Any]) -> None:
         loop = asyncio.get_running_loop()
         self._waiting[task] = loop.time() + self.seconds
-        if self._timer is None:
+        if self._timer is None or self._loop is not loop:
+            self._loop = loop
             self._timer = loop.call_later(self.seconds, self._end_late, loop)
 
     def _end_late(self, loop: asyncio.AbstractEventLoop) -> None:

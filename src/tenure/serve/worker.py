@@ -34,6 +34,7 @@ import uvicorn
 
 from tenure.core.errors import InputError, TenureError
 from tenure.serve.gate import App, Message, Receive, Scope, Send
+from tenure.serve.head import LimitedProtocol
 from tenure.serve.listen import Tls, has_newcomers, put_off_newcomers
 from tenure.serve.logs import logging_as_json
 from tenure.serve.problem import Failure
@@ -184,7 +185,7 @@ def _config(door: Door, job: Job) -> uvicorn.Config:
         door,
         interface="asgi3",
         loop="auto" if sys.platform == "win32" else "uvloop",
-        http="httptools",
+        http=LimitedProtocol,
         ws="none",
         lifespan="auto",
         log_config=None,
