@@ -109,6 +109,24 @@ class HybridScorer:
         The wall clock.
     observer : Observer
         Who counts.
+
+    Examples
+    --------
+    A plain table whose version is not asked, for nobody has been scored yet:
+
+    >>> import tempfile
+    >>> from types import SimpleNamespace
+    >>> from tenure.core.database import open_database
+    >>> from tenure.core.settings import ValueSettings
+    >>> from tenure.score.cache import NoCache
+    >>> from tenure.score.precomputed import Precomputed
+    >>> engine = open_database(f"sqlite:///{tempfile.mkdtemp()}/tenure.db")
+    >>> version = SimpleNamespace(name="v1", fingerprint="0f", value=ValueSettings(clv=600.0))
+    >>> precomputed, settings = Precomputed(engine, 10), ServeSettings(budget_seconds=60.0)
+    >>> scorer = HybridScorer(version, precomputed, NoCache(), None, settings)
+    >>> [found] = scorer.score([Ask("c1")])
+    >>> found.message
+    "Customer 'c1' has no precomputed score."
     """
 
     def __init__(
@@ -129,7 +147,8 @@ class HybridScorer:
         self._has_rows = rows is not None
         self._checks_events = settings.invalidate_on_event and self._has_rows
         self._peeks_cache = cache.is_local and self._has_rows and not self._checks_events
-        self._found, self._missed = _Count(), _Count()
+        # Counted from any thread without a lock: to draw the next number is one step of the interpreter.
+        self._found, self._missed, self._told = count(), count(), (-1, -1)
 
     @property
     def model(self) -> Scoring:
@@ -152,10 +171,7 @@ class HybridScorer:
         if customer is None or ask.mode == "realtime" or ask.features is not None:
             return None
         found = self._peek(customer, ask)
-        if found is None:
-            self._missed.add()
-        else:
-            self._found.add()
+        next(self._missed if found is None else self._found)
         return found
 
     def score(self, asks: Sequence[Ask]) -> list[ServedScore | TenureError]:
@@ -183,7 +199,9 @@ class HybridScorer:
     def refresh(self) -> None:
         """Look whether another batch has been published, and tell the observer what was found in memory."""
         self._dependencies.refresh()
-        found, missed = self._found.take(), self._missed.take()
+        drawn, before = (next(self._found), next(self._missed)), self._told
+        self._told = drawn
+        found, missed = drawn[0] - before[0] - 1, drawn[1] - before[1] - 1
         if found or missed:
             self._observer.looked_up("memory", found, missed)
 
@@ -225,10 +243,12 @@ class HybridScorer:
     def _peek_cache(self, serving: _Serving, customer: str, ask: Ask) -> ServedScore | None:
         key = serving.key_of(customer)
         kept = self._dependencies.cache.get((key,)).get(key)
-        if kept is None or (kept.customer_id, kept.model_version) != (customer, serving.model.name):
+        if kept is None or kept.model_version != serving.model.name or kept.customer_id != customer:
             return None
         if self._clock() - kept.computed_at >= self._settings.cache_ttl or (ask.explain and kept.reasons is None):
             return None
+        if kept.alias == serving.model.alias and kept.source == "cache" and (ask.explain or kept.reasons is None):
+            return kept  # as it was put
         return answered(kept, serving.model, "cache", (), explain=ask.explain)
 
     def _make_ready(self, serving: _Serving, customer: str, stored: StoredScore) -> _Ready:
@@ -257,23 +277,6 @@ class HybridScorer:
                 field="mode",
             )
         return Case(ask, customer, ask.mode if self._has_rows else "batch")
-
-
-class _Count:
-    """Counts from any thread without a lock: drawing the next number is one step of the interpreter."""
-
-    def __init__(self) -> None:
-        self._numbers, self._taken, self._before = count(), 0, 0
-
-    def add(self) -> None:
-        next(self._numbers)
-
-    def take(self) -> int:
-        """How many since it was last asked; one thread may ask."""
-        drawn = next(self._numbers)
-        found = drawn - self._before
-        self._before = drawn + 1
-        return found
 
 
 def _serving(model: Scoring) -> _Serving:
