@@ -29,7 +29,8 @@ STAGES = (
     ("advise",),
     ("report",),
     ("app",),
-    ("cli", "ui", "__main__"),
+    ("cli", "ui"),
+    ("__main__",),
     ("testing",),
 )
 RANK = {stage: rank for rank, stages in enumerate(STAGES) for stage in stages}
@@ -53,7 +54,7 @@ OPTIONAL = {
 }
 
 # Packages that a declared one pins to its own version and documents as part of its interface.
-PINNED_BY = {"pydantic_core": "pydantic"}
+PINNED_BY = {"markupsafe": "jinja2", "pydantic_core": "pydantic"}
 
 # The two places that import by name: the front door, which loads its exports when they are asked for, and the gate
 # through which optional packages come.

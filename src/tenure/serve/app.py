@@ -13,12 +13,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
-from starlette.types import Receive, Scope, Send
 
 from tenure.serve.batcher import Batcher
 from tenure.serve.describe import components
 from tenure.serve.docs import add_docs_routes
-from tenure.serve.gate import Finished, Gate
+from tenure.serve.gate import Finished, Gate, Receive, Scope, Send
 from tenure.serve.routes_customers import add_customer_routes
 from tenure.serve.routes_events import add_event_routes
 from tenure.serve.routes_operations import add_operation_routes
@@ -80,6 +79,14 @@ class Application:
         Passed by every request.
     api : FastAPI
         What answers behind the gate; its routes are the ones that there are.
+
+    Examples
+    --------
+    >>> from tenure.serve.keys import KeyRing
+    >>> from tenure.serve.limits import Limiter
+    >>> api = FastAPI(title="shop")
+    >>> Application(Gate(api, keys=KeyRing(lambda: ()), limiter=Limiter(10)), api).api.title
+    'shop'
     """
 
     def __init__(self, gate: Gate, api: FastAPI) -> None:
@@ -104,6 +111,20 @@ def create_app(service: Service, *, finished: Sequence[Callable[[Finished], None
     -------
     Application
         An ASGI application; its lifespan ends what waits when it is shut down.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from tenure.core.settings import ServeSettings
+    >>> from tenure.serve.keys import KeyRing
+    >>> from tenure.serve.limits import Limiter
+    >>> from tenure.serve.metrics import Metrics
+    >>> from tenure.serve.service import About, Readiness
+    >>> scorer, keys = SimpleNamespace(score=lambda asks: []), KeyRing(lambda: ())
+    >>> ready, about = (lambda: Readiness(True)), (lambda: About("0.1.0"))
+    >>> parts = scorer, None, None, keys, Limiter(10), Metrics(), ready, about, ServeSettings()
+    >>> sorted(create_app(Service(*parts)).api.openapi()["paths"])[-1]
+    '/version'
     """
     batcher = Batcher(service.scorer.score)
 

@@ -17,11 +17,10 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.types import Receive, Scope, Send
 
 from tenure.core.errors import TenureError
 from tenure.serve.describe import documented, example_of, schema_of, summary_of
-from tenure.serve.gate import admitted
+from tenure.serve.gate import Receive, Scope, Send, admitted
 from tenure.serve.problem import PROBLEM_TYPE, Failure, of_error
 from tenure.serve.typed import MalformedError
 from tenure.serve.wire import Problem

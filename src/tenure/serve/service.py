@@ -120,5 +120,5 @@ class Service:
     ready: Callable[[], Readiness]
     about: Callable[[], About]
     settings: ServeSettings
-    clock: Clock = system_clock
+    clock: Clock = field(default_factory=lambda: system_clock)
     tls: bool = False
