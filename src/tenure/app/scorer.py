@@ -182,6 +182,16 @@ def ahead_of(place: Place, as_of: datetime) -> timedelta:
         The project is a plain table, whose rows have no instant that could be chosen.
     HistoryError
         The instant lies in the future.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.core.time import fixed_clock, parse_instant
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())), clock=fixed_clock("2026-02-01"))
+    >>> ahead_of(place, parse_instant("2026-01-31"))
+    datetime.timedelta(days=-1)
     """
     event_schemas(place)
     now = place.now()

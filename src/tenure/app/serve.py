@@ -299,6 +299,14 @@ def worker_app() -> Iterator[Application]:
         `TENURE_SERVE` is not set: this is no worker of `tenure serve`.
     TenureError
         As `open_service`.
+
+    Examples
+    --------
+    >>> with worker_app() as app:
+    ...     pass
+    Traceback (most recent call last):
+    tenure.core.errors.ConfigError: TENURE_SERVE is not set.
+    → Start the service with `tenure serve`.
     """
     told = os.environ.get(TOLD)
     if not told:

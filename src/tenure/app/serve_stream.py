@@ -46,6 +46,15 @@ def folding(launch: Launch) -> Iterator[None]:
     ------
     ConfigError
         The project is a plain table.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> with folding(Launch(Path("no-such.toml"), {})):
+    ...     pass
+    Traceback (most recent call last):
+    tenure.core.errors.NotFoundError: There is no file no-such.toml.
+    → Write one with `tenure init --events FILE`, or name yours with --config.
     """
     event_schemas(launch.place())
     over = threading.Event()

@@ -48,6 +48,13 @@ def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Manifest:
     ------
     ArtifactError
         The manifest is absent, damaged, changed or of another format.
+
+    Examples
+    --------
+    >>> read_manifest(Path("versions/v9"))
+    Traceback (most recent call last):
+    tenure.core.errors.ArtifactError: There is no version folder versions/v9.
+    → Restore the version's folder from a copy, or train again; a version cannot be repaired by hand.
     """
     return _manifest(folder, manifest_sha256)[0]
 
