@@ -69,10 +69,13 @@ FAILURE = 500
 FRAMES = 20
 
 
+# Made once: `json.dumps` makes an encoder for every call that wants anything out of the ordinary.
+_encode = json.JSONEncoder(ensure_ascii=False, default=lambda value: type(value).__name__).encode
+
+
 def _line(fields: dict[str, Any]) -> str:
     """One line of JSON, without anything that looks like a token."""
-    text = json.dumps(fields, ensure_ascii=False, default=lambda value: type(value).__name__)
-    return TOKEN.sub(HIDDEN, text)
+    return TOKEN.sub(HIDDEN, _encode(fields))
 
 
 def _time(seconds: float) -> str:
