@@ -35,13 +35,13 @@ class Observer(Protocol):
 
 class _Silent:
     def looked_up(self, where: Where, found: int, missed: int) -> None:
-        pass
+        """Nobody counts."""
 
     def fresh(self, seconds: Sequence[float]) -> None:
-        pass
+        """Nobody counts."""
 
     def turned(self, name: str, state: State) -> None:
-        pass
+        """Nobody counts."""
 
 
 silent_observer: Observer = _Silent()

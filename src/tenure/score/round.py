@@ -42,6 +42,16 @@ class Case:
         Of whom.
     mode : {"auto", "batch", "realtime"}
         As asked, except that a project without streams has precomputed scores only.
+    causes : set of Cause
+        What it needed and did not get.
+    stored, cached : StoredScore or ServedScore or None
+        What is kept of the customer.
+    looked_up : set of str
+        Which dependencies were asked for it.
+    is_unknown : bool
+        Whether the online store knows nothing of the customer.
+    answer : ServedScore or TenureError or None
+        Once there is one.
     """
 
     ask: Ask
@@ -51,7 +61,7 @@ class Case:
     stored: StoredScore | None = None
     cached: ServedScore | None = None
     looked_up: set[Dependency] = field(default_factory=set)
-    is_unknown: bool = False  # to the store
+    is_unknown: bool = False
     answer: ServedScore | TenureError | None = None
 
 

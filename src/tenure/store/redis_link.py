@@ -128,6 +128,11 @@ class Servers:
     ------
     ConfigError
         The URL is not understood.
+
+    Examples
+    --------
+    >>> Servers("rediss+cluster://shop.example:7000?password=secret", 1.0).shown
+    'shop.example:7000'
     """
 
     def __init__(self, url: str, timeout: float, setting: str = _SETTING) -> None:
