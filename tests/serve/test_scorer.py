@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -94,7 +95,7 @@ def test_features_that_are_sent_are_scored_as_they_are(shop: Shop) -> None:
 
 
 def test_the_database_is_locked(shop: Shop) -> None:
-    chosen = {("serve", "budget_seconds"): 0.2}
+    chosen: dict[tuple[str, ...], object] = {("serve", "budget_seconds"): 0.2}
     with open_scorer(shop.place(chosen), as_of=lambda: LATER) as opened:
         scorer = opened.scorer
         remembered = only(scorer, Ask(SCORED))
@@ -113,6 +114,7 @@ def test_the_database_is_locked(shop: Shop) -> None:
 
 def test_the_online_store_was_emptied(shop: Shop) -> None:
     with scorer_of(shop, batch_ttl="1s") as scorer:
+        time.sleep(1)  # so that the precomputed scores are too old, however quickly all was built
         assert only(scorer, Ask(SCORED)).source == "realtime"
         with closing(sqlite3.connect(shop.folder / ".tenure" / "online.db")) as somebody:
             for [name] in somebody.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
