@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -107,12 +108,12 @@ def score(service: Service, customer: str, query: str = "") -> Any:
 def test_a_service_from_its_start_to_its_end(shop: Shop) -> None:
     with serving(shop.config, "--with-stream", "--as-of", format_instant(AS_OF), *FOLLOWING) as service:
         answers_from_every_source(service)
-        follows_the_alias(service, shop)
         counts_what_is_posted(service)
+        follows_the_alias(service, shop)
         assert service.stop() == 0
     written = service.log.read_text(encoding="utf-8")
     assert "Traceback" not in written
-    assert not [name for name in (SCORED, SILENT, STRANGER) if name in written]
+    assert not re.findall(rf"\b(?:{SCORED}|{SILENT}|{STRANGER})\b", written), "nobody is named in the log"
 
 
 def answers_from_every_source(service: Service) -> None:
