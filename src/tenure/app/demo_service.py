@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.client import HTTPConnection
@@ -40,7 +40,13 @@ POLL_SECONDS = 0.05
 LISTED = 10_000
 USUAL = {"quantity": 12.0, "sales_value": 40.0}
 LOG = "serve.log"
-_SETTINGS = ("serve.port=0", "serve.workers=1", "serve.invalidate_on_event=true", "serve.drain_seconds=0")
+_SETTINGS = (
+    "serve.port=0",
+    "serve.workers=1",
+    "serve.invalidate_on_event=true",
+    "serve.drain_seconds=0",
+    "serve.budget_seconds=10",  # whoever watches would rather wait for a slow laptop than see a degraded answer
+)
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,8 @@ def ask_service(place: Place, config: Path, scored: ScoreSummary, progress: Prog
     with open_stream(place, progress) as (stream, features):
         bootstrap(place, stream, features, scored.as_of)
     progress("serve", 0.0)
-    with _service(place, config, scored.as_of) as url:
+    with _service(place, config, scored.as_of) as url, closing(_Service(url)) as service:
         progress("serve", 0.5)
-        service = _Service(url)
         scores = tuple(service.score(customer) for customer in _three(listed))
         absent = next((customer for customer in listed if not service.knows(customer, scored.as_of)), listed[0])
         before = service.score(absent)
@@ -202,6 +207,9 @@ class _Service:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._connection = HTTPConnection(parts.hostname or "", parts.port, timeout=ASK_SECONDS)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def get(self, path: str) -> Any:
         return self._ask("GET", path, None)
