@@ -353,7 +353,9 @@ class ServeSettings(Section):
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 for one that is free")
     workers: int = Field(1, ge=1, le=256, description="processes that answer")
     alias: str = Field("champion", description="the alias whose version answers; until it exists, the latest version")
-    batch_ttl: Window = Field(timedelta(hours=24), description="how long after it was computed a precomputed score holds")
+    batch_ttl: Window = Field(
+        timedelta(hours=24), description="how long after it was computed a precomputed score holds"
+    )
     cache_ttl: Window = Field(timedelta(hours=1), description="how long a live score is kept for the next who asks")
     cache: str = Field(
         "memory", description='where live scores are kept: "memory" of each process, "none", or a redis:// URL'

@@ -91,7 +91,9 @@ class ServedScore:
     Examples
     --------
     >>> from tenure.core.time import EPOCH
-    >>> score = ServedScore("c1", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", EPOCH, EPOCH)
+    >>> score = ServedScore(
+    ...     "c1", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", EPOCH, EPOCH
+    ... )
     >>> score.degraded
     False
     """
