@@ -139,3 +139,16 @@ def test_lines_are_written_whole() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def test_what_went_well_is_sampled_and_everything_else_is_written() -> None:
+    written: list[bytes] = []
+    log = RequestLog(written.append, share=0.25, every_seconds=3600)
+    for number in range(8):
+        log.finished(Finished("GET", "/v1/score/{customer_id}", 200, 0.001, None, f"well{number}"))
+    log.finished(Finished("GET", "/v1/score/{customer_id}", 404, 0.001, None, "refused"))
+    log.finished(Finished("GET", "/v1/score/{customer_id}", 200, 1.5, None, "slow"))
+    log.finished(Finished("GET", "/v1/score/{customer_id}", 500, 0.001, None, "failed"))
+    log.close()
+    told = [json.loads(line)["request_id"] for line in b"".join(written).splitlines()]
+    assert told == ["well3", "well7", "refused", "slow", "failed"]

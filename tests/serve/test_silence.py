@@ -43,7 +43,7 @@ def hostile(client: httpx.Client, token: str) -> list[int]:
 def test_nothing_that_a_service_writes_names_a_customer_or_shows_a_key(shop: Shop, tmp_path: Path) -> None:
     _, token = create_key(shop.place().database(), "crm", ["admin"])
     command = ["-m", "tenure", "serve", "--port", "0", "--config", str(shop.config), "--json"]
-    command += ["--set", "serve.drain_seconds=0"]
+    command += ["--set", "serve.drain_seconds=0", "--set", "serve.log_share=1"]
     with started(tmp_path, command) as service:
         with httpx.Client(base_url=service.url) as client:
             statuses = hostile(client, token)

@@ -312,5 +312,7 @@ def worker_app() -> Iterator[Application]:
     if not told:
         raise ConfigError(f"{TOLD} is not set.", hint="Start the service with `tenure serve`.")
     launch = Launch.from_json(told)
-    with open_service(launch.place(), ahead=launch.ahead, tls=launch.tls) as service, closing(RequestLog()) as log:
+    place = launch.place()
+    share = place.settings.serve.log_share
+    with open_service(place, ahead=launch.ahead, tls=launch.tls) as service, closing(RequestLog(share=share)) as log:
         yield create_app(service, finished=[log.finished])

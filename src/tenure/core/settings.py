@@ -375,6 +375,12 @@ class ServeSettings(Section):
         2.0, ge=0, le=600, description="how long a process that was told to stop still answers, as not ready"
     )
     docs: bool = Field(True, description="whether the API is described at /docs")
+    log_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="share of the requests that went well and quickly whose line is logged; all others always are",
+    )
 
 
 class ContractSettings(Section):

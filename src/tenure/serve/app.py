@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from tenure.serve.batcher import Batcher
 from tenure.serve.describe import components
+from tenure.serve.direct import straight_to
 from tenure.serve.docs import add_docs_routes
 from tenure.serve.gate import Finished, Gate, Receive, Scope, Send
 from tenure.serve.routes_customers import add_customer_routes
@@ -152,7 +153,7 @@ def create_app(service: Service, *, finished: Sequence[Callable[[Finished], None
         add_docs_routes(api)
     metrics = service.metrics
     gate = Gate(
-        api,
+        straight_to(api),
         keys=service.keys,
         limiter=service.limiter,
         tls=service.tls,

@@ -16,14 +16,15 @@ moment in which a request that is on its way can arrive. What is being answered 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -237,6 +238,7 @@ def _answer(job: Job, listener: socket.socket, boss: Connection) -> None:
         tracing = stack.enter_context(opened_tracing())
         made = job.factory()
         app: App = stack.enter_context(made) if isinstance(made, AbstractContextManager) else made
+        stack.enter_context(_settled_memory())
         door = Door(app if tracing is None else tracing.app(app))
         server = _Server(_config(door, job), door, listener, job)
         server.told = partial(boss.send, READY)
@@ -251,6 +253,17 @@ def _answer(job: Job, listener: socket.socket, boss: Connection) -> None:
                 f"The address cannot be listened on: {error.strerror or error}.",
                 hint="Another service may have taken the port in between; stop it, or choose another port.",
             ) from error
+
+
+@contextmanager
+def _settled_memory() -> Iterator[None]:
+    """Leave what is here for good out of the search for garbage, which would take a fifth of a second each time."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _watch(boss: Connection, server: _Server) -> None:
