@@ -58,7 +58,7 @@ _WRONG_KEY: Final = Failure(
     401, "Unknown key", "The API key is not known, or was revoked.", "`tenure keys create` makes one.", "authorization"
 )
 _FORBIDDEN: Final = "The key may not do this"
-_NOT_FOUND: Final = Failure(404, "Not found", "Nothing is here.", "/docs shows what there is.")
+_NOT_FOUND: Final = Failure(404, "Not found", "Nothing is here.", "/docs shows what there is.", "path")
 _OTHER_METHOD: Final = "Method not allowed"
 _NOT_HERE: Final = Failure(
     421, "Wrong host", "Without API keys only requests to this machine's own names are answered.",
@@ -70,8 +70,10 @@ _NOT_JSON: Final = Failure(
 _PACKED: Final = Failure(
     415, "Packed", "The body must not be packed.", "Leave Content-Encoding out.", "content-encoding"
 )
-_TOO_LONG: Final = Failure(414, "Too long", f"Path and query have more than {_TARGET_BYTES:,} bytes.")
-_TOO_MANY: Final = Failure(431, "Too many headers", f"The request has more than {_HEADER_LINES} header lines.")
+_TOO_LONG: Final = Failure(414, "Too long", f"Path and query have more than {_TARGET_BYTES:,} bytes.", field="path")
+_TOO_MANY: Final = Failure(
+    431, "Too many headers", f"The request has more than {_HEADER_LINES} header lines.", field="headers"
+)
 
 
 class Admitted(NamedTuple):
@@ -259,11 +261,14 @@ class Gate:
             raise RefusedError(_NOT_FOUND)
         if not is_listed:
             allow = ", ".join(sorted(site.needs))
-            raise RefusedError(Failure(405, _OTHER_METHOD, f"Here only {allow} is answered."), allow=allow)
+            raise RefusedError(
+                Failure(405, _OTHER_METHOD, f"Here only {allow} is answered.", field="method"), allow=allow
+            )
         if visit.key is not None and not visit.key.may(need):
             roles = " or ".join(sorted(need | {"admin"}))
             hint = f"Ask with a key that has the role {roles}."
-            raise RefusedError(Failure(403, _FORBIDDEN, f"The key {visit.key.id} lacks the role.", hint))
+            detail = f"The key {visit.key.id} lacks the role."
+            raise RefusedError(Failure(403, _FORBIDDEN, detail, hint, "authorization"))
 
     def _prove(self, head: Head) -> Key:
         token = _token(head)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from tenure.core.errors import InputError, did_you_mean
 from tenure.serve.gate import admitted
@@ -33,6 +33,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NESTED = frozenset({dict, list})
 _REMEMBERED = 512  # queries; a service is asked in few ways
 _LONGEST_QUERY = 1_024
+_LONGEST_NAME = 200  # as much of a name is repeated
+_MANY = 100  # so many things that are wrong are listed in a millisecond
 
 
 class MalformedError(InputError):
@@ -65,10 +67,10 @@ def field_path(places: Sequence[str | int], *, within: str = "") -> str:
     for place in places:
         if isinstance(place, int):
             path += f"[{place}]"
-        elif _PLAIN_NAME.match(place):
+        elif len(place) <= _LONGEST_NAME and _PLAIN_NAME.match(place):
             path += f".{place}" if path else place
         else:
-            path += f"[{json.dumps(place[:200], ensure_ascii=False)}]"
+            path += f"[{json.dumps(place[:_LONGEST_NAME], ensure_ascii=False)}]"
     return path
 
 
@@ -98,19 +100,27 @@ def check(model: type[M], value: Any, *, within: str = "") -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        raise _refusal(model, details, within) from None
+        raise _refusal(model, _first_of(model, error, value), error.error_count(), within) from None
 
 
-def _refusal(model: type[BaseModel], details: list[ErrorDetails], within: str) -> InputError:
-    first = details[0]
+def _first_of(model: type[BaseModel], error: ValidationError, value: Any) -> ErrorDetails:
+    """The first thing that is wrong with a value."""
+    if error.error_count() > _MANY and isinstance(value, dict):
+        # Only keys that are not known can be so many, and a list of all that a body holds takes a quarter of a second.
+        for name in value:
+            if name not in model.model_fields:
+                return {"type": "extra_forbidden", "loc": (name,), "msg": "", "input": None}
+    return error.errors(include_url=False, include_input=False)[0]
+
+
+def _refusal(model: type[BaseModel], first: ErrorDetails, count: int, within: str) -> InputError:
     context = first.get("ctx") or {}
     places = [*first["loc"], *([context["at"]] if "at" in context else [])]
     field = field_path(places, within=within) or BODY
-    more = f" ({len(details) - 1} more are wrong.)" if len(details) > 1 else ""
+    more = f" ({count - 1:,} more are wrong.)" if count > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = _known_keys(model, first["loc"][:-1])
-        return InputError(f"`{field}` is not known here.{more}", hint=did_you_mean(str(places[-1]), known), field=field)
+        hint = did_you_mean(str(places[-1])[:_LONGEST_NAME], _known_keys(model, first["loc"][:-1]))
+        return InputError(f"`{field}` is not known here.{more}", hint=hint, field=field)
     return InputError(f"`{field}` {_words(first)}.{more}", field=field)
 
 
@@ -228,10 +238,11 @@ def parse(model: type[M], body: bytes) -> M:
     try:
         read = model.model_validate_json(body)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        if details[0]["type"] == "json_invalid":
-            raise MalformedError(f"The body is no JSON: {_words(details[0])[:200]}.", field=BODY) from None
-        raise _refusal(model, details, "") from None
+        count = error.error_count()
+        first = _first_of(model, error, from_json(body) if count > _MANY else None)
+        if first["type"] == "json_invalid":
+            raise MalformedError(f"The body is no JSON: {_words(first)[:200]}.", field=BODY) from None
+        raise _refusal(model, first, count, "") from None
     # A member of an object has one colon, and a text may hold more: as many colons as members means no key was lost.
     if body.count(b":") != len(read.model_fields_set) + sum(map(_members, vars(read).values())):
         _refuse_doubles(body)
