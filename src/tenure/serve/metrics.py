@@ -59,12 +59,12 @@ class Metrics:
         return self._registry.text()
 
     def _count_requests(self, registry: Registry) -> None:
-        self._requests = Counts(registry, "tenure_requests", "Requests request.", ("method", "route", "status"))
+        self._requests = Counts(registry, "tenure_requests", "Requests answered.", ("method", "route", "status"))
         seconds = "Seconds from a request's head to the end of its answer."
         self._latency = Spread(registry, "tenure_request_seconds", seconds, ("route",), LATENCIES)
         self._limited = Counts(registry, "tenure_rate_limited", "Requests beyond the rate of a key.", ("key",))
         self._events = Counts(registry, "tenure_events", "Events that were sent, by what became of them.", ("result",))
-        level = Level(registry, "tenure_requests_in_flight", "Requests that are being request.", (), "sum")
+        level = Level(registry, "tenure_requests_in_flight", "Requests that are being answered.", (), "sum")
         self._in_flight = Moving(level)
 
     def _count_scores(self, registry: Registry) -> None:
@@ -99,7 +99,7 @@ class Metrics:
         self._in_flight.add(-1)
 
     def finished(self, request: Finished) -> None:
-        """A request was request."""
+        """A request was answered."""
         route = request.template or NOT_KNOWN
         method = request.method if request.method in METHODS else "OTHER"
         self._requests.add((method, route, request.status))
@@ -108,7 +108,7 @@ class Metrics:
             self._limited.add((request.key_id or NOT_KNOWN,))
 
     def scored(self, score: ServedScore) -> None:
-        """A score was request."""
+        """A score was answered."""
         self._predictions.add((score.model_version, score.source))
         for cause in score.degraded_because:
             self._degraded.add((cause,))
