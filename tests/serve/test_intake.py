@@ -267,11 +267,12 @@ def test_a_claim_that_ran_out_is_not_acted_on(tmp_path: Path, monkeypatch: pytes
         assert payloads(log) == []
 
 
-def test_old_keys_are_swept_by_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_old_keys_are_swept_by_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = open_database("sqlite:///tenure.db", root=tmp_path)
     old = {"digest": b"1", "token": "", "claimed_at": "2020", "leased_until": "2020", "answer": b"[]"}
     with engine.begin() as connection:
-        connection.execute(sa.insert(idempotency).values(caller="shop", key="old", **old))
+        connection.execute(sa.insert(idempotency), [{"caller": "shop", "key": f"{at}", **old} for at in range(5)])
+    monkeypatch.setattr("tenure.serve.idempotency._BITE", 2)
     with opened(tmp_path) as (intake, _):
         monkeypatch.setattr("tenure.serve.intake._SWEEP_SECONDS", 0.0)
         take(intake, paid(1), key="k")

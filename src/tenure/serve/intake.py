@@ -118,7 +118,7 @@ class Intake:
         self._pool = ThreadPoolExecutor(_LANES, "tenure-intake")
         self._lock, self._room = Lock(), BoundedSemaphore(_MOST_WAITING)
         self._leading: dict[tuple[str, str], tuple[bytes, Future[Taken]]] = {}
-        self._swept = time.monotonic()
+        self._swept, self._is_closed = time.monotonic(), False
 
     def states(self) -> Mapping[str, State]:
         """The state of the breaker before the log, and of the one before the database."""
@@ -126,6 +126,7 @@ class Intake:
 
     def close(self) -> None:
         """End what has begun, and take nothing more; doing so twice is no mistake."""
+        self._is_closed = True
         self._pool.shutdown()
 
     def take(self, items: Sequence[Any], *, caller: str = "", key: str | None = None, digest: bytes = b"") -> Taken:
@@ -243,8 +244,10 @@ class Intake:
                 self._pool.submit(self._sweep)
 
     def _sweep(self) -> None:
+        """Forget all old keys, some at a time, with rests in which others get at the database."""
         try:
-            self._guards[1].call(self._keys.sweep)
+            while self._guards[1].call(self._keys.sweep) and not self._is_closed:
+                time.sleep(_FIRST_PAUSE_SECONDS)
         except StateError as error:
             _log.warning("Old idempotency keys were not swept: %s", error.message)
 
