@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -184,8 +184,9 @@ def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = F
         limiter = Limiter(settings.rate, place.workspace / _RATES)
         opened.callback(limiter.close)
         intake = _intake(place, scoring, clock, metrics, opened)
-        watcher = Watcher(_duties(scoring, keys, metrics), metrics.refreshed, every_seconds=settings.refresh_seconds)
-        watcher.look()
+        watchers = _watchers(scoring, keys, metrics, settings.refresh_seconds)
+        for watcher in watchers:
+            watcher.look()
         service = Service(
             scoring.scorer if spans is None else TracedScorer(scoring.scorer, spans),
             intake,
@@ -193,13 +194,14 @@ def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = F
             keys,
             limiter,
             metrics,
-            _ready(scoring, intake, watcher),
+            _ready(scoring, intake, watchers),
             _about(scoring),
             settings,
             clock=place.clock,
             tls=tls,
         )
-        opened.enter_context(watcher)
+        for watcher in watchers:
+            opened.enter_context(watcher)
         yield service
 
 
@@ -222,8 +224,21 @@ def _facts(opened: OpenedScorer, seconds: float) -> FactsReader | None:
     return FactsReader(opened.rows, lambda: champion.model.features, scorer.score, seconds)
 
 
-def _duties(opened: OpenedScorer, keys: KeyRing, metrics: Metrics) -> dict[str, Callable[[], object]]:
-    """What the watcher looks at, in this order."""
+def _watchers(opened: OpenedScorer, keys: KeyRing, metrics: Metrics, every_seconds: float) -> tuple[Watcher, Watcher]:
+    """Who follows the alias, and who looks at all else: a key is revoked while a version is being verified, too."""
+
+    def told(*, failed: bool) -> None:
+        metrics.refreshed(failed=failed or bool(versions.troubles))
+
+    def of_versions(*, failed: bool) -> None:
+        """What is the matter with a version is told with the rest."""
+
+    versions = Watcher({"new version": _follow(opened, metrics)}, of_versions, every_seconds=every_seconds)
+    return versions, Watcher(_duties(opened, keys, metrics), told, every_seconds=every_seconds)
+
+
+def _follow(opened: OpenedScorer, metrics: Metrics) -> Callable[[], None]:
+    """Hands the version to the scorer that the alias points at."""
     scorer, champion = opened.scorer, opened.champion
     refusals: set[str] = set()  # what was said of versions that were refused, each counted once
 
@@ -240,21 +255,22 @@ def _duties(opened: OpenedScorer, keys: KeyRing, metrics: Metrics) -> dict[str, 
             metrics.serves(model.name, model.alias)
             _log.info("A new version serves.", extra={"version": model.name, "alias": model.alias})
 
+    metrics.serves(champion.model.name, champion.model.alias)
+    return follow
+
+
+def _duties(opened: OpenedScorer, keys: KeyRing, metrics: Metrics) -> dict[str, Callable[[], object]]:
+    """What is looked at beside the version, in this order; a probe looks for new batch scores, too."""
+    scorer = opened.scorer
+
     def tell() -> None:
         for name, state in scorer.states().items():
             metrics.turned(name, state)
 
-    metrics.serves(champion.model.name, champion.model.alias)
-    return {
-        "keys": keys.refresh,
-        "new version": follow,
-        "batch scores": scorer.refresh,
-        "dependencies": scorer.probe,
-        "states of breakers": tell,
-    }
+    return {"keys": keys.refresh, "dependencies": scorer.probe, "states of breakers": tell}
 
 
-def _ready(opened: OpenedScorer, intake: Intake | None, watcher: Watcher) -> Callable[[], Readiness]:
+def _ready(opened: OpenedScorer, intake: Intake | None, watchers: Sequence[Watcher]) -> Callable[[], Readiness]:
     """Whether the service is ready: its version is verified, and every dependency was asked before anybody could ask.
 
     What is said is for anybody to read, so that it names parts and nothing else.
@@ -264,7 +280,7 @@ def _ready(opened: OpenedScorer, intake: Intake | None, watcher: Watcher) -> Cal
         model, states = opened.champion.model, dict[str, State](opened.scorer.states())
         states |= {} if intake is None else intake.states()
         degraded = [f"{name} does not answer" for name, state in states.items() if state != "closed"]
-        degraded += [f"the {name} could not be looked at" for name in sorted(watcher.troubles)]
+        degraded += [f"the {name} could not be looked at" for watcher in watchers for name in sorted(watcher.troubles)]
         return Readiness(True, model.name, model.alias, states, "; ".join(degraded))
 
     return ready

@@ -68,7 +68,7 @@ class Watcher:
             except TenureError as error:
                 self._note(name, error.message)
             except Exception as error:  # noqa: BLE001 - a service does not end because a look did
-                self._note(name, f"{type(error).__name__}: {error}")
+                self._note(name, type(error).__name__)  # its words are a library's, and may hold what it was given
             else:
                 if self.troubles.pop(name, None) is not None:
                     _log.info("What could not be looked at is in order again.", extra={"dependency": name})

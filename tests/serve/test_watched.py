@@ -1,0 +1,38 @@
+"""What a running service looks at again and again: one thing that takes long keeps nobody from the others."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Any
+
+import pytest
+
+from tenure.app.serve import open_service
+from tenure.model.artifact import load_version
+from tenure.serve.keys import create_key, revoke_key
+from tests.serve.project import Shop
+from tests.serve.running import PATIENCE_SECONDS, until
+from tests.serve.sealed import promote
+
+
+def test_a_key_is_revoked_while_a_version_is_verified(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, go_on = Event(), Event()
+
+    def slow(*told: Any) -> Any:
+        began.set()
+        go_on.wait(PATIENCE_SECONDS)
+        return load_version(*told)
+
+    place = shop.place({("serve", "refresh_seconds"): 0.02})
+    _, token = create_key(place.database(), "crm", ["score"])
+    with open_service(place) as service:
+        key = service.keys.find(token)
+        assert key is not None
+        monkeypatch.setattr("tenure.app.champion.load_version", slow)
+        promote(place, "v2")
+        assert began.wait(PATIENCE_SECONDS)
+        revoke_key(place.database(), key.id)
+        until(lambda: service.keys.find(token) is None)
+        assert service.ready().version == "v1"
+        go_on.set()
+        until(lambda: service.ready().version == "v2")
