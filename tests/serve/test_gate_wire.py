@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -148,6 +149,33 @@ def test_whoever_waits_within_too_long_a_head_is_told(served: Served) -> None:
     assert status_of(said) == 431
     assert b"application/problem+json" in said
     assert status_of(served.talk(served.head(*lines[:-3], method="GET", target="/livez"))) == 200
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /livez"],
+    ids=["nothing", "half", "half of the second"],
+)
+def test_a_head_that_never_ends_is_given_up(served: Served, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedProtocol, "head_seconds", 0.5)
+    said = b""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
+        line.sendall(begun)
+        while came := line.recv(65_536):
+            said += came
+    answers = [int(answer[:3]) for answer in said.split(b"HTTP/1.1 ")[1:]]
+    assert answers == ([200, 408] if b"\r\n\r\n" in begun else [408])
+
+
+def test_who_stays_connected_between_requests_is_not_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = served.head(method="GET", target="/livez")
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
+        line.sendall(whole)
+        assert status_of(line.recv(65_536)) == 200
+        monkeypatch.setattr(LimitedProtocol, "head_seconds", 0.05)
+        time.sleep(0.2)  # longer than a head may take
+        line.sendall(whole)
+        assert status_of(line.recv(65_536)) == 200
 
 
 def test_a_long_body_is_no_long_head(served: Served) -> None:
