@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -45,6 +46,35 @@ def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
         open_database("postgresql+psycopg://ana:secret@127.0.0.1:9/none")
     assert "secret" not in str(caught.value)
     assert caught.value.retryable
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        reading = open_database(f"postgresql+psycopg://ana:secret@{address}/none", reading=True)
+        with pytest.raises(sa.exc.OperationalError, match="timeout"):
+            reading.connect()
+        reading.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("reading", "query", "expected"),
+    [
+        (False, {}, {"connect_timeout": "10", "keepalives_idle": "30"}),
+        (True, {}, {"connect_timeout": "2", "keepalives_idle": "2"}),
+        (True, {"keepalives_idle": "7"}, {"connect_timeout": "2", "keepalives_idle": "7"}),
+    ],
+)
+def test_a_network_that_swallows_everything_is_found_out(
+    postgres_url: str, reading: bool, query: dict[str, str], expected: dict[str, str]
+) -> None:
+    url = sa.make_url(postgres_url).update_query_dict(query)
+    engine = open_database(url.render_as_string(hide_password=False), reading=reading)
+    with engine.connect() as connection:
+        told = connection.connection.dbapi_connection.info.get_parameters()  # type: ignore[union-attr]
+    assert {name: told[name] for name in expected} == expected
+    engine.dispose()
 
 
 @pytest.mark.postgres

@@ -11,7 +11,7 @@ write anything through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ __all__ = ["metadata", "open_database", "transaction", "utc_now_column"]
 metadata = sa.MetaData()
 BUSY_SECONDS, READING_SECONDS = 30.0, 1.0
 _POSTGRES_READING = "-c default_transaction_read_only=on -c statement_timeout={0} -c lock_timeout={0}"
+# A network that swallows everything says nothing either: without these a connection is waited for a quarter of an hour.
+_POSTGRES_ALIVE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_POSTGRES_SOON = {"connect_timeout": 2, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 2}
 
 
 def utc_now_column(name: str) -> sa.Column[Any]:
@@ -128,7 +131,7 @@ def _connect(url: URL, root: Path | None, *, reading: bool, seconds: float) -> E
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
-            connect_args=_postgres_to_read(url, seconds) if reading else {},
+            connect_args=_postgres_to_read(url, seconds) if reading else _unless_given(url, _POSTGRES_ALIVE),
         )
     raise ConfigError(
         f"The database system {backend!r} is not supported. Known: sqlite, postgresql.",
@@ -156,10 +159,16 @@ def _sqlite_to_read(url: URL, root: Path | None, seconds: float) -> Engine:
     return engine
 
 
-def _postgres_to_read(url: URL, seconds: float) -> dict[str, str]:
+def _postgres_to_read(url: URL, seconds: float) -> dict[str, str | int]:
     own = _POSTGRES_READING.format(round(1000 * seconds))
     given = url.query.get("options", "")
-    return {"options": f"{given} {own}" if isinstance(given, str) else " ".join([*given, own])}
+    options = f"{given} {own}" if isinstance(given, str) else " ".join([*given, own])
+    return {"options": options, **_unless_given(url, _POSTGRES_SOON)}
+
+
+def _unless_given(url: URL, options: Mapping[str, int]) -> dict[str, int]:
+    """Options that the URL does not set itself."""
+    return {name: value for name, value in options.items() if name not in url.query}
 
 
 def _at(url: URL, root: Path | None) -> URL:
