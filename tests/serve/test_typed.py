@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from fastapi import Request
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tenure.core.errors import InputError
 from tenure.serve.typed import MalformedError, check, field_path, parse, read_id, read_query
-from tenure.serve.wire import LARGEST, ScoreQuery, ScoreRequest, ScoresRequest
+from tenure.serve.wire import ID_PATTERN, LARGEST, CustomerPath, ScoreQuery, ScoreRequest, ScoresRequest
 
 words = st.text(st.characters(codec="utf-8"), max_size=8)
 values = st.none() | st.booleans() | words | st.integers(-(2**63), 2**64) | st.floats(-1e30, 1e30)
@@ -85,3 +86,28 @@ def test_an_id_of_ordinary_characters_is_read_as_it_is(text: str) -> None:
 def test_how_much_else_is_wrong_is_told() -> None:
     with pytest.raises(InputError, match=r"`mode` .*\. \(1 more are wrong\.\)"):
         check(ScoreRequest, {"customer_id": "c1", "mode": 3, "explain": "x"})
+
+
+ids = st.text(st.sampled_from("./\\a\n\x85\u2028\ufffd") | st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@given(ids)
+def test_the_description_of_an_id_says_what_is_let_through(customer_id: str) -> None:
+    described = jsonschema_rs.validator_for({"type": "string", "minLength": 1, "pattern": ID_PATTERN})
+    try:
+        check(CustomerPath, {"customer_id": customer_id})
+    except InputError:
+        assert not described.is_valid(customer_id)
+    else:
+        assert described.is_valid(customer_id)
+
+
+def test_so_many_keys_that_none_is_listed() -> None:
+    keys = ", ".join(f'"k{number}": 1' for number in range(500))
+    for body in (f'{{"explain": true, {keys}}}', f'{{"explain": 3, "customer_id": 4, {keys}}}'):
+        with pytest.raises(InputError, match=r"`k0` is not known here\. \(\d+ more are wrong\.\)") as caught:
+            parse(ScoreRequest, body.encode())
+        assert caught.value.ids["field"] == "k0"
+    with pytest.raises(InputError) as caught:
+        check(ScoreRequest, {"a" * 100_000: 1}, within="requests[3]")
+    assert len(str(caught.value)) < 1_000

@@ -119,7 +119,7 @@ class Described:
     path, query, body : type, optional
         Models of what a request holds.
     refusals : tuple of int
-        Statuses with which a problem may be answered, beside those of every route that needs a key.
+        Statuses with which the route itself may answer a problem; the gate and the server have others.
     is_public : bool
         Whether no key is needed.
     also : mapping
@@ -144,7 +144,8 @@ class Described:
     def responses(self) -> dict[int | str, dict[str, Any]]:
         """Every status, with the schema of what is answered."""
         answered = {200: self.answer, **self.also}
-        statuses = sorted({*self.refusals, *(() if self.is_public else _GATE)})
+        of_gate = {*_ALWAYS, *(() if self.is_public else _WITH_KEY), *(_WITH_BODY if self.body else ())}
+        statuses = sorted({*self.refusals, *of_gate})
         return {status: self._answered(model) for status, model in answered.items()} | {
             status: _refused(status) for status in statuses
         }
@@ -208,16 +209,23 @@ def _refused(status: int) -> dict[str, Any]:
     return {"description": _REFUSALS[status], "content": {PROBLEM_TYPE: {"schema": schema_of(Problem)}}}
 
 
-_GATE = (401, 403, 429)
+_ALWAYS = (400, 408, 414, 421, 431, 500)
+_WITH_KEY = (401, 403, 429)
+_WITH_BODY = (413, 415)
 _REFUSALS = {
-    400: "The body is no JSON, or nested too deeply",
+    400: "No HTTP, or a body that is no JSON or nests too deeply",
     401: "No key, or one that is not known",
     403: "The key's roles do not allow this",
     404: "Nobody has heard of this customer",
+    408: "The request did not come within 30 seconds",
     409: "Another request with the same idempotency key is being answered",
     413: "The body is over 1 MB",
+    414: "Path and query are over 8,192 bytes",
     415: "The body is not `application/json`",
+    421: "No keys were made, and the host asked for is none of this machine's own names",
     422: "A value is wrong; `field` says which",
     429: "Over the key's rate; `Retry-After` says when to try again",
+    431: "The head is over 64 KB or has over 100 lines",
+    500: "A defect of the service; its log names the request",
     503: "Not now; `Retry-After` says when to try again",
 }

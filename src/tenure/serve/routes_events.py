@@ -47,7 +47,7 @@ def add_event_routes(api: FastAPI, service: Service) -> None:
         EventsAnswer,
         TAG,
         body=EventsRequest,
-        refusals=(400, 404, 409, 413, 415, 422, 503),
+        refusals=(404, 409, 422, 503),
         parameters=(KEY_PARAMETER,),
     )
     add_route(api, "POST", "/v1/events", EventRoutes(service).events_to_append, described)

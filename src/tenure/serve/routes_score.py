@@ -41,8 +41,8 @@ def add_score_routes(api: FastAPI, service: Service, batcher: Batcher) -> None:
     """
     routes = ScoreRoutes(service, batcher)
     by_id = Described(ScoreAnswer, TAG, path=CustomerPath, query=ScoreQuery, refusals=(404, 422, 503))
-    given = Described(ScoreAnswer, TAG, body=ScoreRequest, refusals=(400, 404, 413, 415, 422, 503))
-    many = Described(ScoresAnswer, TAG, body=ScoresRequest, refusals=(400, 413, 415, 422, 503))
+    given = Described(ScoreAnswer, TAG, body=ScoreRequest, refusals=(404, 422, 503))
+    many = Described(ScoresAnswer, TAG, body=ScoresRequest, refusals=(422, 503))
     add_route(api, "GET", "/v1/score/{customer_id}", routes.score_of_a_customer, by_id)
     add_route(api, "POST", "/v1/score", routes.score_of_a_request, given)
     add_route(api, "POST", "/v1/scores", routes.scores_of_many, many)

@@ -40,6 +40,8 @@ _NUMBERS = frozenset({float, int})
 _KINDS = frozenset({*_NUMBERS, str, bool, type(None)})
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
 _SEGMENTS = re.compile(r"[/\\]")
+# What `_fit_id` lets through, for whoever reads the description; to match it costs more than to look for what is unfit.
+ID_PATTERN = r"^(?!(.*[/\\])?\.\.([/\\]|$))[^\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd]*$"
 
 
 def _fit_id(text: str) -> str:
@@ -88,6 +90,7 @@ CustomerId = Annotated[
         max_length=200,
         description="as the project's data names the customer: no control characters, no `..` as a part of a path",
         examples=["c100"],
+        json_schema_extra={"pattern": ID_PATTERN},
     ),
     AfterValidator(_fit_id),
 ]

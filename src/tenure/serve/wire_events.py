@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from tenure.serve.wire import Wire
+from tenure.serve.wire import ID_PATTERN, Wire
 
 __all__ = ["KEY_PARAMETER", "KEY_PATTERN", "LONGEST_KEY", "EventResult", "EventsAnswer", "EventsRequest"]
 
@@ -22,7 +22,7 @@ _EVENT = {
     "required": ["type", "customer_id", "time"],
     "properties": {
         "type": {"type": "string", "description": "a section [events.…] of the project's settings"},
-        "customer_id": {"type": "string", "minLength": 1, "maxLength": 200},
+        "customer_id": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": ID_PATTERN},
         "time": {
             "type": "string",
             "description": "when it happened, ISO 8601; in the project's zone where it names none",
