@@ -56,11 +56,12 @@ def test_every_event_has_its_result(tmp_path: Path) -> None:
         paid(14, amount={"a": [10**5_000]}),
         paid(14, customer_id=10**5_000),
         paid(14, time=[[]]),
-        paid(15, customer_id=15, amount=-2),
+        paid(14, customer_id=15),
+        paid(15, amount=-2),
     ]
     with opened(tmp_path) as (intake, log):
         taken = intake.take(items)
-        assert (taken.accepted, taken.refused, taken.replayed) == (2, 15, False)
+        assert (taken.accepted, taken.refused, taken.replayed) == (2, 16, False)
         kept = [json.loads(payload)["id"] for payload in payloads(log)]
         assert sorted(kept) == ["p1", "p15"]
         for at in (0, -1):
@@ -85,6 +86,7 @@ def test_every_event_has_its_result(tmp_path: Path) -> None:
         ("unreadable amount", "amount"),
         ("customer_id is not finite", "customer_id"),
         ("unreadable time", "time"),
+        ("unreadable customer", "customer_id"),
     ]
     assert all(len(one.detail or "") <= 201 for one in taken.results)
 

@@ -66,7 +66,7 @@ def appended(shop: Shop) -> int:
 
 def test_every_event_has_its_result(caller: Caller, module_shop: Shop) -> None:
     before = appended(module_shop)
-    answer = post(caller, order(), order(time="soon"), order("a/../b"), ["order"], order(7, amount=None))
+    answer = post(caller, order(), order(time="soon"), order("a/../b"), ["order"], order("7", amount=None))
     assert answer.status_code == 200
     found = answer.json()
     assert (found["accepted"], found["refused"]) == (2, 3)

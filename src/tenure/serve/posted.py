@@ -56,7 +56,9 @@ def _unfit_value(name: str, value: object) -> Unfit | None:
 
 
 def _unfit_id(name: str, value: object) -> Unfit | None:
-    if not isinstance(value, str) or not value.strip() or (len(value) <= 200 and value.isascii() and value.isalnum()):
+    if value is not None and not isinstance(value, str):  # files may hold numbers; here 7 and "7" would be one customer
+        return Unfit(f"{name} is no text.", reason=f"unreadable {_ROLES[name]}")
+    if value is None or not value.strip() or (len(value) <= 200 and value.isascii() and value.isalnum()):
         return None
     try:
         _id.validate_python(value)
