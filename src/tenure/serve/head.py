@@ -30,6 +30,10 @@ _TOO_SLOW: Final = Failure(
 _NO_HTTP: Final = Failure(400, "No HTTP", "What came is no request of HTTP 1.1, or its head contradicts itself.")
 
 
+class _RefusedError(Exception):
+    """Makes the parser stop; the caller was told why."""
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's parser of HTTP, for heads that end.
 
@@ -73,8 +77,12 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head ends."""
+        """The head ends; it may have come in one piece that was too long, perhaps with a part of the body."""
+        is_long = self._led_nowhere > HEAD_LIMIT
         self._led_somewhere()
+        if is_long and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
+            self._refuse(_TOO_LONG)
+            raise _RefusedError
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
