@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from tenure.app.scorer import open_scorer
 from tenure.core.errors import NotFoundError
 from tenure.score.hybrid import HybridScorer
 from tenure.score.served import Ask, ServedScore
+from tests.redis_server import RedisServer, running
 from tests.serve.project import AS_OF, SCORED, SILENT, STRANGER, Shop
 
 LATER = AS_OF + timedelta(days=1)
@@ -69,6 +70,19 @@ def test_every_source_answers_in_its_turn(shop: Shop) -> None:
         assert (asked_live.source, asked_live.features_as_of) == ("realtime", LATER)
         assert isinstance(scorer.score([Ask(SILENT, "batch")])[0], NotFoundError)
         assert set(scorer.states().values()) == {"closed"}
+
+
+def test_a_replay_of_the_past_shares_no_score_with_the_present(shop: Shop, tmp_path: Path) -> None:
+    ask = Ask(SILENT, "realtime")
+    with ExitStack() as stack:
+        redis = stack.enter_context(running(RedisServer(tmp_path)))
+        place = shop.place({("serve", "cache"): redis.url, ("serve", "budget_seconds"): 5.0})
+        present, past = (stack.enter_context(open_scorer(place, as_of=clock)) for clock in (None, lambda: LATER))
+        replayed, lived = only(past.scorer, ask), only(present.scorer, ask)
+        assert replayed.features_as_of != lived.features_as_of
+        for scorer, own in ((present.scorer, lived), (past.scorer, replayed)):
+            kept = only(scorer, Ask(SILENT))
+            assert (kept.source, kept.features_as_of) == ("cache", own.features_as_of)
 
 
 def test_an_event_makes_a_kept_score_old(shop: Shop) -> None:

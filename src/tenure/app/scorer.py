@@ -5,7 +5,8 @@ cache, the online store. Invariant: what is open is closed again, whatever fails
 here ever writes into the project, beside scores into a cache and tables that do not exist yet.
 
 Two clocks. `place.clock` says how old a kept score is. The other one, `as_of`, says which instant live features speak
-for; it is the same unless a log from the past is being replayed.
+for; it is the same unless a log from the past is being replayed. Then live scores are kept in this process alone: in a
+cache that others share, whoever asks about today would be answered about the past.
 """
 
 from __future__ import annotations
@@ -108,11 +109,11 @@ def open_scorer(
         database = open_database(place.settings.project.database, root=place.root, reading=True)
         opened.callback(database.dispose)
         champion = Champion(place, database)
-        cache = open_cache(place)
+        clock = as_of or place.clock
+        cache = open_cache(place, alone=clock is not place.clock)
         opened.callback(cache.close)
         log = rows = None
         if place.settings.events:
-            clock = as_of or place.clock
             log = open_log(place.settings.stream, place.root, clock=clock)
             opened.callback(log.close)
             rows = _online_rows(place, log, clock, observer, opened)
@@ -140,8 +141,15 @@ def _online_rows(place: Place, log: EventLog, clock: Clock, observer: Observer, 
     return OnlineRows(store, clock, observer.fresh)
 
 
-def open_cache(place: Place) -> Cache:
+def open_cache(place: Place, *, alone: bool = False) -> Cache:
     """The cache that the settings name; a Redis is not asked yet.
+
+    Parameters
+    ----------
+    place : Place
+        The project.
+    alone : bool
+        Whether nobody else may be answered with what is kept: the memory of this process then takes a Redis's place.
 
     Raises
     ------
@@ -149,7 +157,7 @@ def open_cache(place: Place) -> Cache:
         The setting is not understood.
     """
     settings = place.settings.serve
-    if settings.cache == "memory":
+    if settings.cache == "memory" or (alone and "://" in settings.cache):
         return MemoryCache(settings.entries, settings.cache_ttl)
     if settings.cache == "none":
         return NoCache()
