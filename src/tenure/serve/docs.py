@@ -266,6 +266,8 @@ def kind(schema: Json) -> str:
     """
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(kind(one) for one in schema["anyOf"]))
+    if isinstance(schema.get("type"), list):
+        return " or ".join(kind({**schema, "type": one}) for one in schema["type"])
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
