@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -136,6 +137,16 @@ def test_whoever_does_not_want_to_wait_says_it_twice(tmp_path: Path) -> None:
     with running(tmp_path, drain_seconds=600) as service:
         service.process.send_signal(signal.SIGINT)
         until(lambda: any("not ready" in line["message"] for line in service.lines))
+        assert httpx.get(service.url + "/readyz").status_code == 503
+        assert service.stop(signal.SIGINT) == 0
+
+
+def test_who_is_told_to_stop_twice_still_answers_until_the_end(tmp_path: Path) -> None:
+    with running(tmp_path, drain_seconds=600) as service:
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: any("not ready" in line["message"] for line in service.lines))
+        service.process.send_signal(signal.SIGTERM)  # as from `timeout`, which tells the process and then its group
+        time.sleep(1.0)  # time enough to leave for one who does not wait
         assert httpx.get(service.url + "/readyz").status_code == 503
         assert service.stop(signal.SIGINT) == 0
 

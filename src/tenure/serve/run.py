@@ -274,7 +274,7 @@ class _Crew:
         end = time.monotonic() + self._job.drain_seconds + FINISH_SECONDS + LEAVE_SECONDS
         while (left := [worker for worker in self._workers if worker.process is not None]) and time.monotonic() < end:
             self._wait(left, end - time.monotonic())
-            if len(self._told.numbers) > heard:
+            if signal.SIGINT in self._told.numbers[heard:]:  # SIGTERM may come twice, from who tells a whole group
                 heard = len(self._told.numbers)
                 self._send(signal.SIGINT)
             for worker in left:
