@@ -95,7 +95,7 @@ soak: $(READY)
 	  echo "== round $$round of $(SOAK_ROUNDS)"; \
 	  HYPOTHESIS_PROFILE=soak $(BIN)/pytest --quiet -n 2 --timeout 1800 -m hypothesis tests; \
 	done
-	TENURE_SOAK=1 $(BIN)/pytest --quiet tests/fault tests/source/test_log_kafka.py -k 'stream or asleep'
+	TENURE_SOAK=1 $(BIN)/pytest --quiet tests/fault tests/source/test_log_kafka.py -k 'stream or asleep or forgotten'
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

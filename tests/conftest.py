@@ -1,4 +1,4 @@
-"""What every test may rely on: no network but the machine itself, how hard properties are tried, a PostgreSQL."""
+"""What every test may rely on: no network but this machine, how hard properties are tried, a PostgreSQL, a shop."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import Engine
+
+if TYPE_CHECKING:
+    from tests.serve.project import Shop
 
 # A deadline would be a timing asserted in a test. Developers search with fresh luck at every run, and `make soak` at
 # length; continuous integration tries the same examples for the same code, so that a red run is about the change.
@@ -69,6 +72,14 @@ def postgres_server() -> Iterator[Engine]:
         url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         yield sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop that is ready to be served, for tests to copy; none of them changes it."""
+    from tests.serve.project import build_shop  # with all of the application, which most tests do without
+
+    return build_shop(tmp_path_factory.mktemp("serve") / "shop")
 
 
 @pytest.fixture

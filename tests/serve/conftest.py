@@ -1,4 +1,4 @@
-"""The shop, made once; tests work on copies of it."""
+"""Copies of the shop that is made once, and a service of one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.serve.caller import Caller, serving
-from tests.serve.project import Shop, build_shop
-
-
-@pytest.fixture(scope="session")
-def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """The shop that all tests share; none of them changes it."""
-    return build_shop(tmp_path_factory.mktemp("serve") / "shop")
+from tests.serve.project import Shop
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from typing import Any
 
 import uvicorn
 
+from tenure.serve.head import LimitedProtocol
+
 __all__ = ["listening"]
 
 PATIENCE_SECONDS = 60.0  # a guard against hangs
@@ -19,7 +21,7 @@ PATIENCE_SECONDS = 60.0  # a guard against hangs
 def listening(app: Any) -> Iterator[str]:
     """Serve an application as the service's workers do; where it is."""
     server = uvicorn.Server(
-        uvicorn.Config(app, port=0, loop="uvloop", http="httptools", log_config=None, access_log=False)
+        uvicorn.Config(app, port=0, loop="uvloop", http=LimitedProtocol, log_config=None, access_log=False)
     )
     thread = Thread(target=server.run, daemon=True)
     thread.start()
