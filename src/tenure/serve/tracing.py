@@ -165,6 +165,17 @@ class TracedScorer:
         What scores.
     tracing : Tracing
         What makes the spans.
+
+    Examples
+    --------
+    >>> from contextlib import nullcontext
+    >>> from types import SimpleNamespace
+    >>> span = SimpleNamespace(set_attribute=lambda name, value: print(name, value))
+    >>> spans = SimpleNamespace(batch=lambda asks: nullcontext(span))
+    >>> nobody = SimpleNamespace(score=lambda asks: [None for _ in asks])
+    >>> TracedScorer(nobody, spans).score([None, None])
+    tenure.degraded 0
+    [None, None]
     """
 
     def __init__(self, scorer: Scorer, tracing: Tracing) -> None:
@@ -195,6 +206,14 @@ class TracedObserver:
         Who counts.
     tracing : Tracing
         What knows the span.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from tenure.score.observe import silent_observer
+    >>> spans = SimpleNamespace(happened=print)
+    >>> TracedObserver(silent_observer, spans).looked_up("cache", 2, 1)
+    cache answered {'tenure.found': 2, 'tenure.missed': 1}
     """
 
     def __init__(self, observer: Observer, tracing: Tracing) -> None:
@@ -223,7 +242,13 @@ _current: list[Tracing] = []
 
 
 def tracing() -> Tracing | None:
-    """What makes spans in this worker; None where none are wanted."""
+    """What makes spans in this worker; None where none are wanted.
+
+    Examples
+    --------
+    >>> tracing() is None
+    True
+    """
     return _current[0] if _current else None
 
 
