@@ -1,8 +1,8 @@
 """Routes whose endpoint takes the request as it is and answers it, without FastAPI's work in between.
 
 Enters: a request that the gate has matched. Leaves: the endpoint's response, or the problem that an error of tenure's
-means. Invariant: only errors that tenure raises on purpose are told; anything else goes on to the gate, which tells
-nobody; and what the gate let in to a route is answered by that route.
+means. Invariant: only errors that tenure raises on purpose, and that a caller can do something about, are told; anything else
+goes on to the gate, which tells the log alone; and what the gate let in to a route is answered by that route.
 
 FastAPI walks through its middleware and its routes, solves dependencies and keeps two stacks of exits for every
 request. The gate has found the route already and answers for failures, so that `straight_to` takes the request to it.
@@ -12,6 +12,7 @@ A route is FastAPI's in how it is declared and described.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +21,28 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from tenure.core.errors import TenureError
+from tenure.core.errors import ArtifactError, TenureError
 from tenure.serve.describe import documented, example_of, schema_of, summary_of
 from tenure.serve.gate import App, Receive, Scope, Send, admitted
 from tenure.serve.problem import PROBLEM_TYPE, Failure, of_error
 from tenure.serve.typed import MalformedError
 from tenure.serve.wire import Problem
 
-__all__ = ["Described", "Direct", "Endpoint", "add_route", "failure_of", "json_response", "refusal", "straight_to"]
+__all__ = [
+    "Described",
+    "Direct",
+    "Endpoint",
+    "add_route",
+    "failure_of",
+    "json_response",
+    "log_hidden",
+    "refusal",
+    "straight_to",
+]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+_DEFECT = 500
+_log = logging.getLogger("tenure.serve")
 
 
 class Direct(APIRoute):
@@ -41,7 +54,11 @@ class Direct(APIRoute):
         try:
             response = await self.endpoint(request)
         except TenureError as error:
-            response = refusal(failure_of(error), request)
+            failure = failure_of(error)
+            if failure.status == _DEFECT:
+                raise  # the gate answers for it, and writes into the log what it was
+            log_hidden(error, request)
+            response = refusal(failure, request)
         await response(scope, receive, send)
 
 
@@ -88,6 +105,22 @@ def failure_of(error: TenureError) -> Failure:
     if isinstance(error, MalformedError):
         return Failure(400, "The body is no JSON", error.message, error.hint, "body")
     return of_error(error)
+
+
+def log_hidden(error: TenureError, request: Request) -> None:
+    """Write down the kind and the place of an error of which a caller is told that the log says more.
+
+    Parameters
+    ----------
+    error : TenureError
+        What happened; one that its caller is told in full, or that comes and goes with a dependency, is left out.
+    request : Request
+        The request that it spoiled.
+    """
+    if isinstance(error, ArtifactError) or failure_of(error).status == _DEFECT:
+        known = admitted(request.scope)
+        fields = {"request_id": known.request_id, "method": request.method, "route": known.template}
+        _log.error("A request failed.", exc_info=error, extra=fields)
 
 
 def refusal(failure: Failure, request: Request) -> Response:

@@ -16,7 +16,7 @@ from tenure.core.errors import InputError, TenureError
 from tenure.score.served import Ask, ServedScore
 from tenure.serve.answer import score_document, score_json
 from tenure.serve.batcher import Batcher
-from tenure.serve.direct import Described, add_route, failure_of, json_response
+from tenure.serve.direct import Described, add_route, failure_of, json_response, log_hidden
 from tenure.serve.problem import Failure
 from tenure.serve.service import Service
 from tenure.serve.typed import check, field_path, read_body, read_id, read_query
@@ -102,7 +102,10 @@ class ScoreRoutes:
             asks.append(_ask(wanted))
             places.append((index, wanted))
             results.append(None)
-        for (index, wanted), answer in zip(places, await self.batcher.ask_many(asks), strict=True):
+        answers = await self.batcher.ask_many(asks)
+        for error in {type(answer): answer for answer in answers if isinstance(answer, TenureError)}.values():
+            log_hidden(error, request)  # one of a kind, for what is wrong with a version is wrong with every answer
+        for (index, wanted), answer in zip(places, answers, strict=True):
             results[index] = answer if isinstance(answer, ServedScore) else _failure(answer, wanted, index)
         return json_response(to_json(self._many(results), inf_nan_mode="null"))
 
