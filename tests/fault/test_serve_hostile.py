@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import struct
@@ -315,12 +316,10 @@ def test_who_does_not_read_keeps_nobody_waiting(served: Served) -> None:
 
 
 def memory_of(process: int) -> int:
-    """Resident bytes of the largest process among the children of one."""
-    found = [
-        int(child) for path in Path(f"/proc/{process}/task").glob("*/children") for child in path.read_text().split()
-    ]
-    pages = [int(Path(f"/proc/{child}/statm").read_text(encoding="ascii").split()[1]) for child in found]
-    return max(pages) * os.sysconf("SC_PAGE_SIZE")
+    """Bytes that the largest process among the children of one holds: its own, swapped out or not, and no library's."""
+    lists = [path.read_text(encoding="ascii") for path in Path(f"/proc/{process}/task").glob("*/children")]
+    states = [Path(f"/proc/{child}/status").read_text(encoding="utf-8") for found in lists for child in found.split()]
+    return max(sum(map(int, re.findall(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", state, re.M))) for state in states) * 1024
 
 
 @pytest.mark.skipif(not SOAK, reason="takes minutes; `make soak` runs it")
