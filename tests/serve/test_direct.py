@@ -16,17 +16,18 @@ from tests.serve.caller import Caller, calling
 from tests.serve.project import SCORED
 
 MANY = {"requests": [{"customer_id": "c1"}, {"customer_id": "c2"}]}
-ONE = ("GET", f"/v1/score/{SCORED}", {})
-SEVERAL = ("POST", "/v1/scores", {"json": MANY})
+Asked = tuple[str, str, dict[str, Any]]
+ONE: Asked = ("GET", f"/v1/score/{SCORED}", {})
+SEVERAL: Asked = ("POST", "/v1/scores", {"json": MANY})
 
 
-def asked(caller: Caller, error: TenureError, request: tuple[str, str, dict[str, Any]]) -> Any:
+def asked(caller: Caller, error: TenureError, request: Asked) -> Any:
     """The answer of a service whose scorer fails every ask."""
 
     def score(asks: Sequence[Ask]) -> list[TenureError]:
         return [error] * len(asks)
 
-    scorer = SimpleNamespace(peek=lambda ask: None, score=score)
+    scorer = SimpleNamespace(peek=lambda _: None, score=score)
     with calling(replace(caller.service, scorer=cast("Any", scorer))) as broken:
         return broken.ask(request[0], request[1], **request[2])
 
@@ -39,7 +40,7 @@ def test_what_is_hidden_from_a_caller_is_logged_once(
     caller: Caller,
     error: TenureError,
     status: int,
-    request_of: tuple[str, str, dict[str, Any]],
+    request_of: Asked,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.ERROR, "tenure.serve"):

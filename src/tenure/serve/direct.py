@@ -1,8 +1,9 @@
 """Routes whose endpoint takes the request as it is and answers it, without FastAPI's work in between.
 
 Enters: a request that the gate has matched. Leaves: the endpoint's response, or the problem that an error of tenure's
-means. Invariant: only errors that tenure raises on purpose, and that a caller can do something about, are told; anything else
-goes on to the gate, which tells the log alone; and what the gate let in to a route is answered by that route.
+means. Invariant: only errors that tenure raises on purpose, and that a caller can do something about, are told;
+anything else goes on to the gate, which tells the log alone; and what the gate let in to a route is answered by that
+route.
 
 FastAPI walks through its middleware and its routes, solves dependencies and keeps two stacks of exits for every
 request. The gate has found the route already and answers for failures, so that `straight_to` takes the request to it.

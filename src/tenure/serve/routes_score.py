@@ -103,8 +103,9 @@ class ScoreRoutes:
             places.append((index, wanted))
             results.append(None)
         answers = await self.batcher.ask_many(asks)
-        for error in {type(answer): answer for answer in answers if isinstance(answer, TenureError)}.values():
-            log_hidden(error, request)  # one of a kind, for what is wrong with a version is wrong with every answer
+        # One of a kind: what is wrong with a version is wrong with every answer.
+        for failed in {type(answer): answer for answer in answers if isinstance(answer, TenureError)}.values():
+            log_hidden(failed, request)
         for (index, wanted), answer in zip(places, answers, strict=True):
             results[index] = answer if isinstance(answer, ServedScore) else _failure(answer, wanted, index)
         return json_response(to_json(self._many(results), inf_nan_mode="null"))
