@@ -319,7 +319,10 @@ def memory_of(process: int) -> int:
     """Bytes that the largest process among the children of one holds: its own, swapped out or not, and no library's."""
     lists = [path.read_text(encoding="ascii") for path in Path(f"/proc/{process}/task").glob("*/children")]
     states = [Path(f"/proc/{child}/status").read_text(encoding="utf-8") for found in lists for child in found.split()]
-    return max(sum(map(int, re.findall(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", state, re.M))) for state in states) * 1024
+    return (
+        max(sum(map(int, re.findall(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", state, re.MULTILINE))) for state in states)
+        * 1024
+    )
 
 
 @pytest.mark.skipif(not SOAK, reason="takes minutes; `make soak` runs it")
