@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from tenure.core.errors import InputError, NotFoundError, TenureError
+from tenure.core.time import to_micros
 from tenure.score.explain import Reason
 from tenure.score.served import Ask, Cause, ServedScore
 from tenure.score.table import StoredScore
+from tenure.store.hybrid import NOTHING
 
 REASON = Reason("visits", 2.0, 9.0, 0.61, 0.124, "visits is 2 (usual: 9)")
 BASE_RATE = 0.25
@@ -93,7 +95,15 @@ class World:
             None if given else as_of,
             self.now,
             in_order(causes),
+            None if given else self.newest(customer or ""),
         )
+
+    def newest(self, customer: str) -> int | None:
+        """What the features of this moment know: from when on the newest event counts; None where nobody can tell."""
+        fact = self.fact(customer)
+        if fact.events != "online":
+            return None
+        return NOTHING if fact.newest is None else to_micros(fact.newest)
 
     def base(self, customer: str | None, causes: set[Cause]) -> ServedScore:
         """What can be said of somebody of whom nothing is known."""
@@ -161,8 +171,9 @@ def _first_kept(world: World, ask: Ask, customer: str, causes: set[Cause]) -> Se
         causes.add("database")
     if stored is not None and not _too_old(world, stored.computed_at, world.batch_ttl):
         enough = stored.reasons is not None or not ask.explain
-        unsure = _doubt(world, customer, stored.features_as_of)
-        if enough and unsure != "newer":
+        unsure, newest = _doubt(world, customer), world.fact(customer).newest
+        stands = not world.invalidate or newest is None or newest <= stored.features_as_of
+        if enough and (unsure or stands):
             return _of_stored(world, ask, stored, "batch", causes | ({"store"} if unsure else set()))
     if not world.cache_answers:
         causes.add("cache")
@@ -170,20 +181,15 @@ def _first_kept(world: World, ask: Ask, customer: str, causes: set[Cause]) -> Se
     cached = _cached(world, customer)
     if cached is not None and not _too_old(world, cached.computed_at, world.cache_ttl):
         enough = cached.reasons is not None or not ask.explain
-        unsure = _doubt(world, customer, cached.features_as_of)
-        if enough and unsure != "newer":
+        unsure = _doubt(world, customer)
+        if enough and (unsure or not world.invalidate or cached.newest == world.newest(customer)):
             return _of_cached(world, ask, cached, "cache", causes | ({"store"} if unsure else set()))
     return None
 
 
-def _doubt(world: World, customer: str, as_of: datetime | None) -> str:
-    """`newer` where an event has come since, `cannot tell` where nobody knows; empty where the score stands."""
-    if not world.invalidate:
-        return ""
-    fact = world.fact(customer)
-    if not world.store_answers or fact.events != "online":
-        return "cannot tell"
-    return "newer" if fact.newest is not None and as_of is not None and fact.newest > as_of else ""
+def _doubt(world: World, customer: str) -> bool:
+    """Whether it matters if something happened since a score was worked out, and nobody can tell."""
+    return world.invalidate and not (world.store_answers and world.fact(customer).events == "online")
 
 
 def _rescued(world: World, ask: Ask, customer: str, causes: set[Cause], *, unknown: bool) -> Answer:

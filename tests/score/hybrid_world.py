@@ -37,10 +37,14 @@ def stored_score(customer: str, age: timedelta, version: str = "v2", *, explaine
     return StoredScore(customer, 0.3, "contact", 5.0, 4.0, 6.0, "low", version, at - timedelta(hours=3), at, reasons)
 
 
-def live_score(customer: str, age: timedelta, version: str = "v2", *, explained: bool = False) -> ServedScore:
+def live_score(
+    customer: str, age: timedelta, version: str = "v2", *, explained: bool = False, newest: int | None = NOTHING
+) -> ServedScore:
     """A live score as it is kept."""
     at, reasons = NOW - age, (REASON,) if explained else None
-    return ServedScore(customer, 0.4, "no_contact", -1.0, None, None, "medium", reasons, version, None, "cache", at, at)
+    return ServedScore(
+        customer, 0.4, "no_contact", -1.0, None, None, "medium", reasons, version, None, "cache", at, at, (), newest
+    )  # fmt: skip
 
 
 @dataclass
@@ -204,14 +208,20 @@ def worlds(draw: st.DrawFn) -> World:
     """Any world with two customers; in most of them most things work."""
     works = st.sampled_from([True, True, False])
     kept, cached = draw(scores), draw(scores)
+    known = draw(st.one_of(*[st.fixed_dictionaries({}, optional=dict.fromkeys(CUSTOMERS, facts))] * 3, st.none()))
+    world = World(NOW, facts=known)
+    newest = {one: draw(st.sampled_from([world.newest(one), NOTHING, to_micros(NOW - HOUR), None])) for one in cached}
     return World(
         now=NOW,
         invalidate=draw(flags),
         alias=draw(st.sampled_from(["champion", None])),
         precomputed={one: stored_score(one, age, version, explained=why) for one, (age, version, why) in kept.items()},
         remembered=draw(st.frozensets(st.sampled_from(CUSTOMERS))),
-        cached={one: live_score(one, age, version, explained=why) for one, (age, version, why) in cached.items()},
-        facts=draw(st.one_of(*[st.fixed_dictionaries({}, optional=dict.fromkeys(CUSTOMERS, facts))] * 3, st.none())),
+        cached={
+            one: live_score(one, age, version, explained=why, newest=newest[one])
+            for one, (age, version, why) in cached.items()
+        },
+        facts=known,
         database_answers=draw(works),
         cache_answers=draw(works),
         store_answers=draw(works),

@@ -111,6 +111,15 @@ def test_an_unknown_customer_and_a_missing_batch_score_are_told_apart() -> None:
     assert "no precomputed score" in unscored.message
 
 
+def test_an_event_that_is_folded_late_makes_a_live_score_old() -> None:
+    """It happened before the score was worked out, and the score does not know of it."""
+    parts = Parts(World(NOW, facts={"ana": Fact()}, invalidate=True))
+    scorer = parts.scorer()
+    assert [only(scorer, Ask("ana")).source for _ in range(2)] == ["realtime", "cache"]
+    parts.world = replace(parts.world, facts={"ana": Fact(newest=NOW - timedelta(seconds=1))})
+    assert [only(scorer, Ask("ana")).source for _ in range(2)] == ["realtime", "cache"]
+
+
 def test_another_version_serves_after_a_switch() -> None:
     world = World(
         NOW,

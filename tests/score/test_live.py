@@ -213,7 +213,7 @@ def test_an_odd_row_spoils_nobody_elses_score(both: bool) -> None:
     assert [found[0], *found[2:]] == [wanted[0], *wanted[2:]]
     assert found[1].degraded_because == (("model", "base_rate") if both else ("model", "reasons"))
     assert found[1].source == "fallback"
-    assert alone[2] == replace(whole[2], customer_id=None, features_as_of=None, reasons=None)
+    assert alone[2] == replace(whole[2], customer_id=None, features_as_of=None, reasons=None, newest=None)
 
 
 def test_a_member_that_keeps_failing_is_left_alone_and_that_can_be_seen() -> None:
@@ -257,7 +257,9 @@ def test_reasons_that_fail_or_are_late_cost_the_reasons_alone(mood: Any) -> None
 
 def test_features_of_the_last_batch_are_told() -> None:
     rows = hybrid(table().slice(0, 2), ["batch", "online"])
+    rows = replace(rows, newest=np.array([NOTHING, 7]))
     found = live().score_rows(rows, [0, 1], [False, False])
+    assert [score.newest for score in found] == [None, 7]
     assert [score.degraded_because for score in found] == [("features",), ()]
     assert [score.source for score in found] == ["realtime", "realtime"]
 

@@ -99,6 +99,18 @@ def test_an_event_makes_a_kept_score_old(shop: Shop) -> None:
         assert only(scorer, Ask(SILENT)).source == "cache"
 
 
+def test_an_event_that_happened_before_a_live_score_makes_it_old(shop: Shop) -> None:
+    with scorer_of(shop, invalidate_on_event=True) as scorer:
+        before = only(scorer, Ask(SILENT))
+        assert before.features_as_of == LATER
+        assert only(scorer, Ask(SILENT)).source == "cache"
+        shop.order(SILENT, "2025-10-28T23:59:59Z")  # a second before the score, and folded after it
+        after = only(scorer, Ask(SILENT))
+        assert (after.source, after.degraded_because) == ("realtime", ())
+        assert after.probability != before.probability
+        assert only(scorer, Ask(SILENT)) == replace(after, source="cache")
+
+
 def test_features_that_are_sent_are_scored_as_they_are(shop: Shop) -> None:
     with scorer_of(shop) as scorer:
         features = dict.fromkeys(scorer.model.features.names, 1.0)

@@ -26,7 +26,7 @@ from tenure.store.redis_link import Command, Servers
 
 __all__ = ["RedisCache"]
 
-_FORMAT = 1
+_FORMAT = 2
 _CAUSES = frozenset(get_args(Cause))
 _APART = {"reasons", "features_as_of", "computed_at", "degraded_because"}
 _FIELDS = tuple(field.name for field in fields(ServedScore) if field.name not in _APART)

@@ -67,6 +67,7 @@ def answered(kept: Kept, model: Scoring, source: Source, causes: Collection[Caus
         kept.features_as_of,
         kept.computed_at,
         in_order(causes),
+        kept.newest if isinstance(kept, ServedScore) else None,
     )
 
 
@@ -108,4 +109,5 @@ def _marked(
         score.features_as_of,
         score.computed_at,
         causes,
+        score.newest,
     )

@@ -52,6 +52,7 @@ class _Row:
     as_of: datetime | None
     causes: tuple[Cause, ...]
     explain: bool
+    newest: int | None = None
 
     def because(self, *causes: Cause) -> Self:
         """The same with further causes."""
@@ -210,6 +211,7 @@ class LiveModel:
                 from_micros(int(rows.as_of[place])),
                 () if rows.events[place] == "online" else ("features",),
                 flag,
+                int(rows.newest[place]) if rows.events[place] == "online" else None,
             )
             for place, flag in zip(places, explain, strict=True)
         ]
@@ -369,6 +371,7 @@ class LiveModel:
                 row.as_of,
                 now,
                 row.causes,
+                row.newest,
             )
             for row, (chance, expected, low, high), (contact, band), why in zip(
                 rows, numbers, words, reasons, strict=True

@@ -135,7 +135,7 @@ class Round:
             newest = self._newest(case.customer)
             if newest is None:
                 causes = {*causes, "store"}
-            elif kept.features_as_of is not None and newest > to_micros(kept.features_as_of):
+            elif _is_outdated(kept, newest):
                 return
         source: Source = "cache" if kept is case.cached else "batch"
         case.answer = answered(kept, self._model, source, causes, explain=case.ask.explain)
@@ -288,6 +288,17 @@ def _newest_of(case: Case) -> Kept | None:
     if stored is None or cached is None:
         return stored or cached
     return cached if cached.computed_at > stored.computed_at else stored
+
+
+def _is_outdated(kept: Kept, newest: int) -> bool:
+    """Whether a kept score does not know of the newest event.
+
+    An event may have happened before a live score and have been folded after it, so that only what the score's own
+    features knew can tell. Of a precomputed score that is not known; it knows what had happened at its instant.
+    """
+    if isinstance(kept, ServedScore):
+        return kept.newest != newest
+    return newest > to_micros(kept.features_as_of)
 
 
 def _where(error: Exception) -> str:

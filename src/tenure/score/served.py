@@ -87,6 +87,9 @@ class ServedScore:
         UTC; when the probability was worked out.
     degraded_because : tuple of Cause
         Empty where nothing is wrong.
+    newest : int or None
+        From when on the newest event counts that the features know, in microseconds UTC as `HybridRows` has it, so that
+        a score that is kept can be told from one that a later reading would give. None where that is not known.
 
     Examples
     --------
@@ -112,6 +115,7 @@ class ServedScore:
     features_as_of: datetime | None
     computed_at: datetime
     degraded_because: tuple[Cause, ...] = ()
+    newest: int | None = None
 
     @property
     def degraded(self) -> bool:
