@@ -86,6 +86,14 @@ def test_a_revoked_key_is_refused_after_the_next_look(world: World) -> None:
     assert statuses == [200, 401]
 
 
+@pytest.mark.parametrize("scheme", ["Basic dXNlcjpwYXNz", "Digest username=x", ""])
+def test_a_key_beside_another_scheme_is_found(world: World, scheme: str) -> None:
+    """A proxy that wants a password of its own leaves that in the request."""
+    shown = {"authorization": scheme, "x-api-key": world.keys["score"][1]}
+    assert ask(world.gate(Behind()), "GET", "/v1/score/c1", shown).status == 200
+    assert ask(world.gate(Behind()), "GET", "/v1/score/c1", shown | {"x-api-key": "wrong"}).status == 401
+
+
 def test_a_role_is_needed(world: World) -> None:
     app = Behind()
     answer = ask(world.gate(app), "GET", "/v1/score/c1", world.bearer("events"))

@@ -335,10 +335,10 @@ def _request_id(given: bytes | None) -> str:
 def _token(head: Head) -> str | None:
     """What is shown as a key; None where nothing is."""
     shown = head.get(b"authorization")
-    if shown is None:
-        shown = head.get(b"x-api-key")
-    elif shown[:7].lower() == b"bearer ":
+    if shown is not None and shown[:7].lower() == b"bearer ":
         shown = shown[7:].strip()
+    else:  # where another scheme is named, for a proxy on the way for example, the key may still stand beside it
+        shown = head.get(b"x-api-key", shown)
     return None if shown is None else shown.decode("latin-1")
 
 
