@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -9,10 +10,14 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.lifespan.on import LifespanOn
 
 from tenure.core.errors import NotFoundError
 from tenure.serve.gate import Finished
@@ -113,6 +118,34 @@ def test_loggers_are_as_before_afterwards(capsys: pytest.CaptureFixture[str]) ->
         ours.info("Inside.")
     assert (root.handlers[:], root.level, sys.excepthook) == before
     assert json.loads(capsys.readouterr().err)["message"] == "Inside."
+
+
+@pytest.mark.parametrize("when", ["startup", "shutdown"])
+def test_an_application_that_fails_in_its_lifespan_is_told_by_kind_and_place(
+    when: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if when == "startup":
+            fail(LookupError(SECRET))
+        yield
+        fail(LookupError(SECRET))
+
+    async def live() -> None:
+        life = LifespanOn(uvicorn.Config(FastAPI(lifespan=lifespan), log_config=None))
+        await life.startup()
+        if not life.should_exit:
+            await life.shutdown()
+
+    with logging_as_json():
+        asyncio.run(live())
+    written = capsys.readouterr().err
+    assert SECRET not in written
+    told, ended = (json.loads(line) for line in written.splitlines())
+    assert told["message"] == "The application failed while it began or ended."
+    assert told["error"] == "LookupError"
+    assert [place.partition(" ")[2] for place in told["where"]][-2:] == ["lifespan", "fail"]
+    assert ended["message"] == f"Application {when} failed. Exiting."
 
 
 def test_lines_that_cannot_be_written_are_counted() -> None:

@@ -12,7 +12,8 @@ Nobody can tell from a text whether it holds a customer's id, so what callers or
   Texts that are formatted into the words are replaced by `…`, numbers are not.
 - Of an exception its kind and the places that it passed are written, never its message: "no customer 'c100'" is one.
 - Other packages compose their messages as they like, so of them only the logger's name and the level are written,
-  except uvicorn's, whose words are fixed.
+  except uvicorn's, whose words are fixed; where it passes on what an application failed with, the failure's kind and
+  places are written instead.
 - Whatever looks like an API key is blackened in every line, last of all.
 
 A request id is written as the caller chose it, for it is there to be found again: callers are told to make it up.
@@ -112,8 +113,9 @@ class JsonLines(logging.Formatter):
             **self._worker,
             **{name: record.__dict__[name] for name in FIELDS if name in record.__dict__},
         }
-        if record.exc_info and record.exc_info[1]:
-            fields |= _of_exception(record.exc_info[1])
+        error = record.exc_info[1] if record.exc_info else _passed_on(record)
+        if error is not None:
+            fields |= _of_exception(error)
         return _line(fields)
 
 
@@ -121,6 +123,8 @@ def _words(record: logging.LogRecord) -> str:
     top = record.name.partition(".")[0]
     if top not in {"tenure", "uvicorn"} or not isinstance(record.msg, str):
         return HIDDEN
+    if _is_passed_on(record):
+        return "The application failed while it began or ended."
     if not record.args:
         return record.msg.strip()
     arguments = record.args if isinstance(record.args, tuple) else (record.args,)
@@ -128,6 +132,16 @@ def _words(record: logging.LogRecord) -> str:
         return record.msg % tuple(value if isinstance(value, int | float) else HIDDEN for value in arguments)
     except (TypeError, ValueError):
         return record.msg
+
+
+def _is_passed_on(record: logging.LogRecord) -> bool:
+    """Whether a record's words are an application's own: of its lifespan, whose failure it tells as a whole trace."""
+    return record.name.startswith("uvicorn") and record.module == "on" and record.funcName == "send"
+
+
+def _passed_on(record: logging.LogRecord) -> BaseException | None:
+    """The exception with which a lifespan ends: it is being handled while uvicorn writes what it was told of it."""
+    return sys.exc_info()[1] if _is_passed_on(record) else None
 
 
 def _of_exception(error: BaseException) -> dict[str, Any]:
