@@ -13,11 +13,14 @@ from starlette.routing import Route
 
 from tenure.serve.roles import POLICY
 from tenure.serve.service import Readiness
+from tenure.serve.worker import Door
+from tests.serve.asgi import ask
 from tests.serve.caller import Caller, calling
 from tests.serve.project import SCORED, SILENT, STRANGER
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+READY = {"$ref": "#/components/schemas/ReadyAnswer"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,21 @@ def test_who_is_not_ready_says_so_and_why(caller: Caller) -> None:
         assert answer.status_code == 503
         assert answer.json()["reason"] == "No version is loaded."
         assert other.get("/livez").status_code == 200
+
+
+def test_who_is_being_stopped_says_so_as_every_answer_is_given(caller: Caller, document: dict[str, Any]) -> None:
+    told: list[int] = []
+    with calling(caller.service, finished=[lambda done: told.append(done.status)]) as other:
+        door = Door(other.app)
+        ready = ask(door, "GET", "/readyz")
+        door.is_closing = True
+        closing = ask(door, "GET", "/readyz")
+        assert (ready.status, closing.status) == (200, 503)
+        assert closing.document["reason"] == "This process is being stopped."
+        jsonschema_rs.validator_for(schema_at(document, READY)).validate(closing.document)
+        assert closing.head.keys() == ready.head.keys() >= {"x-request-id", "x-content-type-options"}
+        assert ask(door, "GET", "/livez").status == 200
+    assert told == [200, 503, 200]
 
 
 def test_what_runs_is_told(caller: Caller) -> None:

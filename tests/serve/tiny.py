@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from tenure.serve.gate import App, Finished, Receive, Scope, Send
 from tenure.serve.logs import RequestLog
 from tenure.serve.metrics import Metrics
 from tenure.serve.run import Running, Tls, serve
+from tenure.serve.service import CLOSING
 
 SPOILED = "TENURE_TEST_SPOILED"
 
@@ -34,6 +36,9 @@ def make_app() -> Iterator[App]:
         raise ConfigError("The version is spoiled.", hint="Train another one.")
     if os.environ.get(SPOILED) == "dead":
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get(SPOILED) == "slow":
+        logging.getLogger("tenure.serve").info("It takes its time.")
+        time.sleep(600.0)
     metrics, log = Metrics(), RequestLog()
     metrics.serves(f"v{os.getpid()}", "champion")
 
@@ -43,13 +48,14 @@ def make_app() -> Iterator[App]:
             return
         since = perf_counter()
         metrics.began()
+        status = 503 if scope["path"] == "/readyz" and CLOSING in scope else 200
         try:
             body = await answer(scope, receive, metrics)
             length = (b"content-length", str(len(body)).encode())
-            await send({"type": "http.response.start", "status": 200, "headers": [length]})
+            await send({"type": "http.response.start", "status": status, "headers": [length]})
             await send({"type": "http.response.body", "body": body})
         finally:
-            done = Finished(scope["method"], scope["path"], 200, perf_counter() - since, None, "r1")
+            done = Finished(scope["method"], scope["path"], status, perf_counter() - since, None, "r1")
             metrics.finished(done)
             log.finished(done)
             metrics.ended()

@@ -7,14 +7,14 @@ nothing but whether the process answers, so that no outage of another machine ha
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
 from tenure.serve.direct import Described, add_route, json_response
 from tenure.serve.metrics import CONTENT_TYPE
-from tenure.serve.service import Service
+from tenure.serve.service import CLOSING, Service
 from tenure.serve.wire import AboutAnswer, LiveAnswer, ReadyAnswer
 
 __all__ = ["add_operation_routes"]
@@ -60,13 +60,15 @@ class OperationRoutes:
         """
         return json_response(b'{"status":"ok"}')
 
-    async def ready(self, _: Request) -> Response:
+    async def ready(self, request: Request) -> Response:
         """Whether requests should come here.
 
         Yes where a verified version is loaded and everything it needs answers, or is known not to and passed over: such
         a service still answers, with scores that say what they lack. No while it starts and once it was told to stop.
         """
         readiness = self.service.ready()
+        if CLOSING in request.scope:
+            readiness = replace(readiness, ready=False, reason="This process is being stopped.")
         response = json_response(to_json(asdict(readiness)))
         response.status_code = 200 if readiness.ready else 503
         return response

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from tenure.serve.metrics import Metrics
     from tenure.serve.tracing import Scorer
 
-__all__ = ["About", "Readiness", "Service"]
+__all__ = ["CLOSING", "About", "Readiness", "Service"]
+
+CLOSING = "tenure.closing"
+"""In the scope of a request that came after the process was told to stop."""
 
 
 @dataclass(frozen=True)

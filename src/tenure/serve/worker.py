@@ -34,12 +34,12 @@ from typing import NoReturn
 import uvicorn
 
 from tenure.core.errors import InputError, TenureError
-from tenure.serve.gate import App, Message, Receive, Scope, Send
+from tenure.serve.gate import App, Receive, Scope, Send
 from tenure.serve.head import LimitedProtocol
 from tenure.serve.listen import Tls, has_newcomers, put_off_newcomers
 from tenure.serve.logs import logging_as_json
-from tenure.serve.problem import Failure
 from tenure.serve.series import take_place
+from tenure.serve.service import CLOSING
 from tenure.serve.tracing import opened_tracing
 
 __all__ = ["READY", "AppFactory", "Door", "Job", "work"]
@@ -60,7 +60,6 @@ TICK_SECONDS = 0.02
 
 _log = logging.getLogger("tenure.serve")
 _CLOSE = (b"connection", b"close")
-_CLOSING = Failure(503, "Shutting down", "This process is being stopped.", "Ask another one.")
 
 
 @dataclass(frozen=True)
@@ -83,21 +82,20 @@ class Job:
 
 
 class Door:
-    """The application, until it is being shut down; then the same, but not ready.
+    """The application, which is told with every request whether the process is being stopped.
+
+    It says itself that it is not ready any more, so that this answer is guarded and counted as all others are.
 
     Examples
     --------
     >>> async def app(scope, receive, send):
-    ...     print(scope["path"])
-    >>> async def send(message):
-    ...     print(message.get("status"), message.get("body", b"")[:17])
+    ...     print(scope)
     >>> door = Door(app)
-    >>> asyncio.run(door({"type": "http", "path": "/readyz"}, None, send))
-    /readyz
+    >>> asyncio.run(door({"path": "/readyz"}, None, None))
+    {'path': '/readyz'}
     >>> door.is_closing = True
-    >>> asyncio.run(door({"type": "http", "path": "/readyz"}, None, send))
-    503 b''
-    None b'{"type":"about:bl'
+    >>> asyncio.run(door({"path": "/readyz"}, None, None))
+    {'path': '/readyz', 'tenure.closing': True}
     """
 
     def __init__(self, app: App) -> None:
@@ -106,17 +104,9 @@ class Door:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Hand one connection on."""
-        if self.is_closing and scope.get("path") == "/readyz":
-            return self._not_ready(send)
+        if self.is_closing:
+            scope[CLOSING] = True
         return self._app(scope, receive, send)
-
-    async def _not_ready(self, send: Send) -> None:
-        body = _CLOSING.body()
-        headers = {**_CLOSING.headers, "content-length": str(len(body)), "cache-control": "no-store"}
-        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-        start: Message = {"type": "http.response.start", "status": _CLOSING.status, "headers": encoded}
-        await send(start)
-        await send({"type": "http.response.body", "body": body})
 
 
 class _Server(uvicorn.Server):
