@@ -64,8 +64,23 @@ def running(folder: Path, *, spoiled: str = "", **told: Any) -> Iterator[Service
 
 
 @contextmanager
+def beginning(folder: Path, *, spoiled: str) -> Iterator[Service]:
+    """Start `tests/serve/tiny.py` and wait for nothing."""
+    with _process(folder, ["-m", "tests.serve.tiny", "{}"], TENURE_TEST_SPOILED=spoiled) as (process, log):
+        yield Service(process, {}, log)
+
+
+@contextmanager
 def started(folder: Path, command: Sequence[str], **variables: str) -> Iterator[Service]:
     """Start a service by a command of Python, and wait until it says something."""
+    with _process(folder, command, **variables) as (process, log):
+        assert process.stdout is not None
+        yield Service(process, json.loads(process.stdout.readline()), log)
+
+
+@contextmanager
+def _process(folder: Path, command: Sequence[str], **variables: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A process that is ended with the block, and what it writes into its log."""
     log = folder / "stderr.jsonl"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")} | variables
     command = [sys.executable, *command]
@@ -74,8 +89,7 @@ def started(folder: Path, command: Sequence[str], **variables: str) -> Iterator[
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors) as process,
     ):
         try:
-            assert process.stdout is not None
-            yield Service(process, json.loads(process.stdout.readline()), log)
+            yield process, log
         finally:
             process.kill()
 

@@ -18,7 +18,7 @@ import trustme
 
 from tenure.core.errors import InputError, NotFoundError
 from tenure.serve.listen import Tls, bind, has_newcomers, is_loopback, put_off_newcomers, url_of
-from tests.serve.running import Service, running, until
+from tests.serve.running import Service, beginning, running, until
 
 REQUEST = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -138,7 +138,15 @@ def test_whoever_does_not_want_to_wait_says_it_twice(tmp_path: Path) -> None:
         service.process.send_signal(signal.SIGINT)
         until(lambda: any("not ready" in line["message"] for line in service.lines))
         assert httpx.get(service.url + "/readyz").status_code == 503
+        assert httpx.get(service.url + "/").status_code == 200
         assert service.stop(signal.SIGINT) == 0
+
+
+def test_a_service_that_is_stopped_while_it_starts_says_so(tmp_path: Path) -> None:
+    with beginning(tmp_path, spoiled="slow") as service:
+        until(lambda: any(line["message"] == "It takes its time." for line in service.lines))
+        assert service.stop() == 0
+        assert "Told to stop before it was ready." in [line["message"] for line in service.lines]
 
 
 def test_who_is_told_to_stop_twice_still_answers_until_the_end(tmp_path: Path) -> None:

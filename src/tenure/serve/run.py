@@ -189,6 +189,8 @@ class _Crew:
                 self._start(worker)
             while not self._told.numbers:
                 self._look(ready)
+            if not self._is_steady:
+                _log.info("Told to stop before it was ready.")
         finally:
             self._stop()
 
