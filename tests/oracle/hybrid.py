@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from tenure.core.errors import InputError, NotFoundError, TenureError
+from tenure.core.settings import ValueSettings
 from tenure.core.time import to_micros
 from tenure.score.explain import Reason
 from tenure.score.served import Ask, Cause, ServedScore
@@ -20,6 +21,7 @@ from tenure.store.hybrid import NOTHING
 
 REASON = Reason("visits", 2.0, 9.0, 0.61, 0.124, "visits is 2 (usual: 9)")
 BASE_RATE = 0.25
+EVERYBODY_ALIKE = ValueSettings(clv=600.0)
 ORDER: tuple[Cause, ...] = get_args(Cause)
 Answer = ServedScore | type[TenureError]
 
@@ -46,6 +48,7 @@ class World:
     batch_ttl: timedelta = timedelta(hours=24)
     cache_ttl: timedelta = timedelta(hours=1)
     invalidate: bool = False
+    value: ValueSettings = EVERYBODY_ALIKE
     version: str = "v2"
     alias: str | None = "champion"
     precomputed: Mapping[str, StoredScore] | None = None
@@ -232,6 +235,7 @@ def _of_cached(world: World, ask: Ask, cached: ServedScore, source: str, causes:
 def _of_stored(world: World, ask: Ask, stored: StoredScore, source: str, causes: set[Cause]) -> ServedScore:
     alias = world.alias if stored.model_version == world.version else None
     assert stored.decision in {"contact", "no_contact"}
+    stored = _decided(world.value, stored)
     score = ServedScore(
         stored.customer_id,
         stored.probability,
@@ -248,6 +252,24 @@ def _of_stored(world: World, ask: Ask, stored: StoredScore, source: str, causes:
         stored.computed_at,
     )
     return _shaped(ask, score, source, causes)
+
+
+def _decided(value: ValueSettings, stored: StoredScore) -> StoredScore:
+    """What follows today from the probability, where every customer is worth the same; else what followed then."""
+    if isinstance(value.clv, str):
+        return stored
+    p, worth, d, f = stored.probability, value.clv, value.incentive_cost, value.contact_cost
+    rates = (value.save_rates[0], value.middle_save_rate, value.save_rates[1])
+    low, middle, high = (p * rate * (worth - d) - (1 - p) * d - f for rate in rates)
+    threshold = (d + f) / (value.middle_save_rate * (worth - d) + d)
+    return replace(
+        stored,
+        decision="contact" if middle >= 0 else "no_contact",
+        expected_profit=middle,
+        expected_profit_low=min(low, high) if low != high else None,
+        expected_profit_high=max(low, high) if low != high else None,
+        band="high" if middle >= 0 else "medium" if p >= 0.5 * threshold else "low",
+    )
 
 
 def _shaped(ask: Ask, score: ServedScore, source: str, causes: set[Cause]) -> ServedScore:

@@ -21,7 +21,7 @@ from tenure.score.protocol import MISSING, Missing
 from tenure.score.served import Ask, Cause, ServedScore
 from tenure.score.table import StoredScore
 from tenure.store.hybrid import NOTHING, HybridRows
-from tests.oracle.hybrid import REASON, Fact, World
+from tests.oracle.hybrid import EVERYBODY_ALIKE, REASON, Fact, World
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CUSTOMERS = ("ana", "bo")
@@ -154,13 +154,12 @@ class FakeRows:
 
 
 class FakeModel:
-    value = ValueSettings(clv=600)
     features = FeatureSet()
     fingerprint = "0f"
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.name, self.alias = parts.world.version, parts.world.alias
+        self.name, self.alias, self.value = parts.world.version, parts.world.alias, parts.world.value
 
     def score_rows(self, rows: HybridRows, places: Sequence[int], explain: Sequence[bool]) -> list[ServedScore]:
         assert len(set(places)) == len(places)
@@ -190,6 +189,12 @@ class FakeModel:
             raise UnavailableError("no model answers")
 
 
+VALUES = [
+    EVERYBODY_ALIKE,
+    ValueSettings(clv=100.0, contact_cost=15.0),
+    ValueSettings(clv=100.0, contact_cost=7.0, incentive_cost=5.0, save_rate=(0.1, 0.35)),
+    ValueSettings(clv="income"),
+]
 ages, flags = st.sampled_from(AGES), st.booleans()
 versions = st.sampled_from(["v1", "v2"])
 stored = st.builds(lambda age, version, explained: (age, version, explained), ages, versions, flags)
@@ -214,6 +219,7 @@ def worlds(draw: st.DrawFn) -> World:
     return World(
         now=NOW,
         invalidate=draw(flags),
+        value=draw(st.sampled_from(VALUES)),
         alias=draw(st.sampled_from(["champion", None])),
         precomputed={one: stored_score(one, age, version, explained=why) for one, (age, version, why) in kept.items()},
         remembered=draw(st.frozensets(st.sampled_from(CUSTOMERS))),

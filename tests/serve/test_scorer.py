@@ -10,14 +10,18 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tenure.app.scorer import open_scorer
 from tenure.core.errors import NotFoundError
 from tenure.score.hybrid import HybridScorer
 from tenure.score.served import Ask, ServedScore
+from tenure.score.table import read_scores
 from tests.redis_server import RedisServer, running
 from tests.serve.project import AS_OF, SCORED, SILENT, STRANGER, Shop
 
 LATER = AS_OF + timedelta(days=1)
+DECIDED = ("probability", "decision", "expected_profit", "expected_profit_low", "expected_profit_high", "band")
 
 
 @contextmanager
@@ -109,6 +113,21 @@ def test_an_event_that_happened_before_a_live_score_makes_it_old(shop: Shop) -> 
         assert (after.source, after.degraded_because) == ("realtime", ())
         assert after.probability != before.probability
         assert only(scorer, Ask(SILENT)) == replace(after, source="cache")
+
+
+def test_a_precomputed_score_is_decided_by_the_settings_of_today(shop: Shop) -> None:
+    place = shop.place()
+    stored = read_scores(place.database(), [SCORED])[SCORED]
+    with scorer_of(shop) as scorer:
+        same = only(scorer, Ask(SCORED, "batch"))
+        assert [getattr(same, name) for name in DECIDED] == [getattr(stored, name) for name in DECIDED]
+        assert scorer.peek(Ask(SCORED)) == same
+    cost = place.settings.value.contact_cost + (stored.expected_profit or 0.0) + 1.0
+    with open_scorer(shop.place({("value", "contact_cost"): cost}), as_of=lambda: LATER) as opened:
+        again = only(opened.scorer, Ask(SCORED))
+        assert (again.source, again.probability, again.decision) == ("batch", stored.probability, "no_contact")
+        assert again.expected_profit == pytest.approx(-1.0)
+        assert opened.scorer.peek(Ask(SCORED)) == again
 
 
 def test_features_that_are_sent_are_scored_as_they_are(shop: Shop) -> None:

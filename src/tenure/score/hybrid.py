@@ -30,6 +30,11 @@ What can be said of whom
   error. Where the database is silent `batch` is answered as if live scoring had failed, for want of anything better.
 - Features that a caller sends are scored as they are, whatever the mode, and never kept.
 
+What is decided
+---------------
+A precomputed score is decided again by the settings of today where `[value] clv` is an amount, so that it and a live
+one of the same probability agree; where `clv` names a column the decision of the batch stays.
+
 What is told
 ------------
 Whatever an ask needed and did not get is among its causes, also where the answer came from elsewhere; what it did not
@@ -60,6 +65,7 @@ from tenure.score.cache import Cache
 from tenure.score.dependencies import Dependencies
 from tenure.score.kept import EXPIRED, answered
 from tenure.score.observe import Observer, silent_observer
+from tenure.score.outcome import decided_again
 from tenure.score.protocol import MISSING, FreshRows, PrecomputedScores, Scoring
 from tenure.score.round import Case, Round
 from tenure.score.served import Ask, ServedScore
@@ -70,9 +76,10 @@ __all__ = ["HybridScorer"]
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A remembered precomputed score with its answers, ready to be given."""
+    """A remembered precomputed score, as it is decided today, with its answers, ready to be given."""
 
     stored: StoredScore
+    decided: StoredScore
     until: datetime
     plain: ServedScore
     explained: ServedScore
@@ -237,7 +244,7 @@ class HybridScorer:
                 if is_batch or stored.reasons is not None:
                     return ready.explained
             elif is_batch:
-                return answered(stored, serving.model, "stale", EXPIRED, explain=ask.explain)
+                return answered(ready.decided, serving.model, "stale", EXPIRED, explain=ask.explain)
         return self._peek_cache(serving, customer, ask) if self._peeks_cache and ask.mode == "auto" else None
 
     def _peek_cache(self, serving: _Serving, customer: str, ask: Ask) -> ServedScore | None:
@@ -252,8 +259,9 @@ class HybridScorer:
         return answered(kept, serving.model, "cache", (), explain=ask.explain)
 
     def _make_ready(self, serving: _Serving, customer: str, stored: StoredScore) -> _Ready:
-        plain, explained = (answered(stored, serving.model, "batch", (), explain=flag) for flag in (False, True))
-        ready = _Ready(stored, stored.computed_at + self._settings.batch_ttl, plain, explained)
+        [decided] = decided_again([stored], serving.model.value)
+        plain, explained = (answered(decided, serving.model, "batch", (), explain=flag) for flag in (False, True))
+        ready = _Ready(stored, decided, stored.computed_at + self._settings.batch_ttl, plain, explained)
         if len(serving.ready) >= self._settings.entries:
             serving.ready.clear()
         serving.ready[customer] = ready

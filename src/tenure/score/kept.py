@@ -1,7 +1,7 @@
 """Kept scores as they are answered: those of a batch, and those that were worked out live a while ago.
 
 Enters: a score that was kept, and why it is the answer. Leaves: a `ServedScore` that says so. Invariant: the
-probability and everything that follows from it stay what they were; only what an answer says of itself changes.
+probability and what was decided stay what they were; only what an answer says of itself changes.
 """
 
 from __future__ import annotations

@@ -31,11 +31,10 @@ from tenure.model.protocol import Matrix, Vector
 from tenure.model.relay import Answer
 from tenure.score.explain import Explainer, Reason, plain_value
 from tenure.score.given import Given
+from tenure.score.outcome import outcomes
 from tenure.score.predictor import Predictor
-from tenure.score.scored import has_range
 from tenure.score.served import Ask, Cause, ServedScore, Source
 from tenure.store.hybrid import HybridRows
-from tenure.value.decision import BANDS, NO_BAND, decide
 
 __all__ = ["LiveModel"]
 
@@ -350,20 +349,12 @@ class LiveModel:
         source: Source,
     ) -> list[ServedScore]:
         """What follows from probabilities, for all rows together."""
-        decided, now = decide(probability, worth, self.value), self.clock()
-        profit = decided.profit
-        ends = (profit.low, profit.high) if has_range(self.value) else (np.full(len(rows), np.nan),) * 2
-        numbers = zip(*(column.tolist() for column in (probability, profit.expected, *ends)), strict=True)
-        words = zip(decided.contact.tolist(), decided.band.tolist(), strict=True)
+        decided, now = outcomes(probability, worth, self.value), self.clock()
         return [
             ServedScore(
                 row.customer_id,
                 chance,
-                "contact" if contact else "no_contact",
-                _known(expected),
-                _known(low),
-                _known(high),
-                None if band == NO_BAND else BANDS[band],
+                *outcome,
                 why,
                 self.name,
                 self.alias,
@@ -373,14 +364,8 @@ class LiveModel:
                 row.causes,
                 row.newest,
             )
-            for row, (chance, expected, low, high), (contact, band), why in zip(
-                rows, numbers, words, reasons, strict=True
-            )
+            for row, chance, outcome, why in zip(rows, probability.tolist(), decided, reasons, strict=True)
         ]
-
-
-def _known(amount: float) -> float | None:
-    return None if math.isnan(amount) else amount
 
 
 def _require_worth(features: FeatureSet, value: ValueSettings) -> None:

@@ -20,6 +20,7 @@ from tenure.core.settings import ServeSettings
 from tenure.core.time import to_micros
 from tenure.score.dependencies import Dependencies, Dependency
 from tenure.score.kept import EXPIRED, Kept, answered, in_order, live_answer, to_keep
+from tenure.score.outcome import decided_again
 from tenure.score.protocol import MISSING, Scoring
 from tenure.score.served import Ask, Cause, Mode, ServedScore, Source
 from tenure.score.table import StoredScore
@@ -235,16 +236,17 @@ class Round:
                 missing.append(case)
             elif found is not MISSING:
                 case.stored = found
-        if not missing:
-            return
-        scores = None
-        if "database" not in self._silent:
-            scores = self._dependencies.stored(_customers(missing))
-        if scores is None:
-            self._note(missing, "database")
-            return
-        for case in missing:
-            case.stored = scores.get(case.customer)
+        if missing:
+            silent = "database" in self._silent
+            scores = None if silent else self._dependencies.stored(_customers(missing))
+            if scores is None:
+                self._note(missing, "database")
+            for case in missing:
+                case.stored = None if scores is None else scores.get(case.customer)
+        scored = [(case, case.stored) for case in cases if case.stored is not None]
+        decided = decided_again([score for _, score in scored], self._model.value)
+        for (case, _), score in zip(scored, decided, strict=True):
+            case.stored = score
 
     def _read_cached(self, cases: Sequence[Case]) -> None:
         if not cases:
