@@ -20,7 +20,7 @@ from tenure.score.protocol import MISSING
 from tenure.score.table import StoredScore, publish_scores, read_scores
 from tests.score.world import RANGED, batch_of, customers, write
 
-ANA, BO, NOBODY = "customer-000001", "customer-000002", "nobody"
+ANA, BO, CY, NOBODY = "customer-000001", "customer-000002", "customer-000003", "nobody"
 
 
 def publish(engine: Engine, folder: Path, as_of: str, hour: int = 12) -> None:
@@ -90,10 +90,32 @@ def test_another_batch_is_noticed_at_a_refresh(engine: Engine, reading: Engine, 
 def test_it_remembers_so_many_and_no_more(reading: Engine) -> None:
     precomputed = Precomputed(reading, 2)
     precomputed.read([ANA])
-    precomputed.read([BO, NOBODY])
+    precomputed.read([BO, CY])
     assert precomputed.peek(ANA) is None
-    assert precomputed.peek(NOBODY) is MISSING
-    assert score_of(precomputed.peek(BO)).customer_id == BO
+    assert [score_of(precomputed.peek(customer)).customer_id for customer in (BO, CY)] == [BO, CY]
+
+
+def test_ids_that_somebody_makes_up_drive_nobody_out_who_has_a_score(reading: Engine) -> None:
+    precomputed = Precomputed(reading, 8)
+    precomputed.read([ANA, BO])
+    made_up = [f"nobody-{number}" for number in range(100)]
+    for customer in made_up:
+        precomputed.read([customer])
+    assert [score_of(precomputed.peek(customer)).customer_id for customer in (ANA, BO)] == [ANA, BO]
+    assert [customer for customer in made_up if precomputed.peek(customer) is MISSING] == made_up[-2:]
+
+
+def test_who_gets_a_score_is_not_missing_any_more(reading: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    precomputed = Precomputed(reading, 8)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read_scores", lambda *_: {})
+        precomputed.read([ANA])
+    assert precomputed.peek(ANA) is MISSING
+    precomputed.read([ANA])
+    assert score_of(precomputed.peek(ANA)).customer_id == ANA
+    monkeypatch.setattr(module, "read_scores", lambda *_: {})
+    precomputed.read([ANA])
+    assert precomputed.peek(ANA) is MISSING
 
 
 def test_a_reading_that_was_overtaken_by_another_batch_is_not_remembered(
