@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.core.errors import InputError
+from tenure.serve import typed
 from tenure.serve.typed import MalformedError, check, field_path, parse, read_id, read_query
 from tenure.serve.wire import ID_PATTERN, LARGEST, CustomerPath, ScoreQuery, ScoreRequest, ScoresRequest
+from tenure.serve.wire_events import EventsRequest
 
 words = st.text(st.characters(codec="utf-8"), max_size=8)
 values = st.none() | st.booleans() | words | st.integers(-(2**63), 2**64) | st.floats(-1e30, 1e30)
@@ -43,6 +45,39 @@ def test_a_key_that_is_written_twice_is_found_wherever_it_stands(features: dict[
         parse(ScoreRequest, body.encode())
     with pytest.raises(InputError, match=r"requests\[1\]\.features.* is given twice"):
         parse(ScoresRequest, f'{{"requests": [{{"customer_id": "a:b"}}, {body}]}}'.encode())
+
+
+EVENT = {"type": "order", "customer_id": "c1", "time": "2026-01-31T12:00:00Z", "page": "https://shop:80/a?b=c:d"}
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" , ", "\t\n :\r ")])
+def test_colons_in_texts_cost_no_second_parse(separators: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    again: list[bytes] = []
+    monkeypatch.setattr(typed, "_refuse_doubles", again.append)
+    body = json.dumps({"events": [EVENT] * 3}, separators=separators).encode()
+    assert parse(EventsRequest, body).events == [EVENT] * 3
+    assert again == []
+    odd = json.dumps({"events": [EVENT | {"page": ':// ": x'}]}, separators=separators).encode()
+    parse(EventsRequest, odd)
+    assert again == [odd]  # what only looks like a key is looked at again, and let through
+
+
+colons = st.text(st.sampled_from('":\\ a\n'), max_size=5)
+
+
+@given(st.dictionaries(colons, colons, min_size=1, max_size=4), st.sampled_from([":", " :", "\n: ", "\t:"]), st.data())
+def test_no_text_hides_a_key_that_is_written_twice(members: dict[str, str], colon: str, data: st.DataObject) -> None:
+    texts = [f"{json.dumps(name)}{colon}{json.dumps(value)}" for name, value in members.items()]
+    assert parse(EventsRequest, listed(texts)).events == [members]
+    name = data.draw(st.sampled_from(sorted(members)))
+    texts.insert(data.draw(st.integers(0, len(texts))), f"{json.dumps(name)}:{json.dumps(data.draw(colons))}")
+    with pytest.raises(InputError, match=r"events\[0\].* is given twice"):
+        parse(EventsRequest, listed(texts))
+
+
+def listed(members: list[str]) -> bytes:
+    """A body with one event of these members."""
+    return f'{{"events": [{{{",".join(members)}}}]}}'.encode()
 
 
 @given(st.floats() | st.integers() | st.sampled_from([10**39, -(10**39), 10**400, LARGEST, -LARGEST, 2 * LARGEST]))
