@@ -56,6 +56,13 @@ def test_what_is_posted_is_what_is_asked_by_id(caller: Caller) -> None:
         assert posted["inference_id"] > by_id["inference_id"]
 
 
+def test_an_id_with_a_slash_is_asked_for_in_a_body(caller: Caller) -> None:
+    by_path = caller.get("/v1/score/shop%2F17")
+    assert (by_path.status_code, by_path.json()["field"]) == (404, "path")
+    status, posted = post(caller, '{"customer_id": "shop/17"}')
+    assert (status, posted["field"]) == (404, "customer_id")  # it was looked for, and nobody has heard of it
+
+
 def test_whoever_has_no_precomputed_score_is_scored_live_and_then_from_the_cache(caller: Caller) -> None:
     assert caller.get(f"/v1/score/{SILENT}?mode=batch").status_code == 404
     first, second = (caller.get(f"/v1/score/{SILENT}").json() for _ in range(2))
