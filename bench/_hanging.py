@@ -1,11 +1,13 @@
 """`tenure serve` with a model of XGBoost that hangs for as long as a file is there.
 
-Enters: the file's path, then what `tenure` is told. The model is made to wait inside the process that serves, because
-nothing outside it could; everything else is the service as it is.
+Enters: what `tenure` is told, and the file's path in the environment (BENCH_HANG). The model is made to wait inside the
+processes that serve, because nothing outside them could; they import this module as the one that they were started
+from. Everything else is the service as it is.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,19 +16,18 @@ from tenure.cli.main import main as tenure
 from tenure.model.family_xgboost import XGBoostModel
 from tenure.model.protocol import Matrix, Vector
 
+SWITCH = Path(os.environ["BENCH_HANG"])
+predict_in_time = XGBoostModel.predict_margin
 
-def hang_while(switch: Path) -> None:
-    predict = XGBoostModel.predict_margin
 
-    def predict_margin(self: XGBoostModel, matrix: Matrix) -> Vector:
-        while switch.exists():
-            time.sleep(0.05)
-        return predict(self, matrix)
+def predict_margin(self: XGBoostModel, matrix: Matrix) -> Vector:
+    while SWITCH.exists():
+        time.sleep(0.05)
+    return predict_in_time(self, matrix)
 
-    XGBoostModel.predict_margin = predict_margin  # type: ignore[method-assign]
 
+XGBoostModel.predict_margin = predict_margin  # type: ignore[method-assign]
 
 if __name__ == "__main__":
-    hang_while(Path(sys.argv[1]))
-    sys.argv = ["tenure", *sys.argv[2:]]
+    sys.argv[0] = "tenure"
     tenure()

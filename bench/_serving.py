@@ -82,12 +82,10 @@ def run(*arguments: str, cwd: Path | None = None) -> str:
     return subprocess.run([TENURE, *arguments], check=True, capture_output=True, text=True, cwd=cwd).stdout
 
 
-def served_project(folder: Path, customers: int, settings: Sequence[str] = ()) -> Served:
+def served_project(folder: Path, customers: int) -> Served:
     """Simulate, train, score and fill a project, and make a key for it."""
     if not (folder / "tenure.toml").exists():
         run("simulate", str(folder), "--customers", str(customers), "--json")
-        text = (folder / "tenure.toml").read_text(encoding="utf-8")
-        (folder / "tenure.toml").write_text("\n".join([text, *settings, ""]), encoding="utf-8")
         run("train", "--config", str(folder / "tenure.toml"), "--json")
         run("score", "--config", str(folder / "tenure.toml"), "--json")
     place = Place.load(folder / "tenure.toml")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -71,17 +70,26 @@ class Redis:
             self.start()
 
 
+# The locks of a write-ahead log: one byte each for the writer, the checkpoint, the recovery and five readers
+# (https://www.sqlite.org/walformat.html, section 2.3.1).
+LOCKING = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 8, 120)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Hold a SQLite database exclusively: nobody else can read or write it."""
-    with sqlite3.connect(database, timeout=30, isolation_level=None) as connection:
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.execute("BEGIN EXCLUSIVE")
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
-    connection.close()
+    """Hold every lock of a SQLite database: nobody else can begin to read or write it."""
+    command = [sys.executable, "-c", LOCKING, f"{database}-shm"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        if holder.stdout is not None:
+            holder.stdout.readline()
+        yield
+        holder.communicate()
 
 
 @contextmanager
@@ -131,20 +139,28 @@ def show(name: str, seen: Seen, seconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="What becomes of answers while something is gone.")
     parser.add_argument("--scale", type=float, default=1.0, help="1: 20,000 customers, a minute for each outage")
+    parser.add_argument("--folder", type=Path, help="where the project is kept; default: a temporary folder")
+    parser.add_argument("--seconds", type=float, help="length of each outage; default: a minute, times the scale")
     given = parser.parse_args()
-    seconds = max(60 * given.scale, 4.0)
+    seconds = given.seconds or max(60 * given.scale, 4.0)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        redis = Redis(serving.fresh(folder / "redis"))
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "redis").mkdir(exist_ok=True)
+        redis = Redis(folder / "redis")
         try:
             address = f"redis://127.0.0.1:{redis.port}/0"
-            settings = [f'[store]\nonline = "{address}"', f'[serve]\ncache = "{address}"\nentries = 100']
-            project = serving.served_project(folder / "project", max(int(20_000 * given.scale), 1_000), settings)
+            os.environ |= {
+                "TENURE_STORE__ONLINE": address,
+                "TENURE_SERVE__CACHE": address,
+                "TENURE_SERVE__ENTRIES": "100",
+            }
+            project = serving.served_project(folder / "project", max(int(20_000 * given.scale), 1_000))
             port, switch = serving.free_port(), folder / "hang"
-            command = [sys.executable, "-m", "bench._hanging", str(switch), *serving.tenure_serve(project, port)[1:]]
+            command = [sys.executable, "-m", "bench._hanging", *serving.tenure_serve(project, port)[1:]]
             root = str(Path(__file__).resolve().parent.parent)
             path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-            with serving.server(command, port, folder / "tenure.log", PYTHONPATH=path):
+            with serving.server(command, port, folder / "tenure.log", PYTHONPATH=path, BENCH_HANG=str(switch)):
                 serving.await_ready(port)
                 database = project.config.parent / ".tenure" / "tenure.db"
                 outage("Redis asleep", port, project, seconds, redis.asleep)
