@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from tenure.core.database import open_database
 from tenure.core.errors import StateError
-from tenure.serve.idempotency import KeyReusedError, UnderWayError, idempotency
+from tenure.serve.idempotency import Claim, IdempotencyKeys, KeyReusedError, UnderWayError, idempotency
 from tenure.serve.intake import Intake
 from tenure.serve.taken import Taken
 from tests.serve.intakes import Wrapped, digest_of, held, opened, paid, payloads
@@ -166,6 +166,40 @@ def test_another_body_is_refused_while_the_first_is_under_way(tmp_path: Path) ->
         go_on.set()
         assert first.result(PATIENT).accepted == 1
         assert len(payloads(log)) == 1
+
+
+def test_who_waits_for_another_process_keeps_nobody_from_posting(tmp_path: Path) -> None:
+    """More requests than there are threads wait for keys that another process has claimed."""
+    engine = open_database("sqlite:///tenure.db", root=tmp_path)
+    elsewhere, keys = IdempotencyKeys(engine), [f"k{number}" for number in range(24)]
+    with opened(tmp_path) as (intake, log):
+        claims = [elsewhere.claim("shop", key, b"1") for key in keys]
+        waiting = [intake.submit([paid(1)], caller="shop", key=key, digest=b"1") for key in keys]
+        assert [take(intake, paid(number), key=f"free{number}").accepted for number in range(9)] == [1] * 9
+        assert take(intake, paid(9)).accepted == 1
+        assert not any(one.done() for one in waiting)
+        answer = Taken.of(1, {0: (0, 7)}, ()).written()
+        for claim in claims[:-1]:
+            assert isinstance(claim, Claim)
+            assert elsewhere.settle(claim, answer)
+        assert isinstance(claims[-1], Claim)
+        assert elsewhere.release(claims[-1])  # that process appended nothing
+        found = [one.result(PATIENT) for one in waiting]
+        assert [(one.accepted, one.replayed) for one in found] == [(1, True)] * 23 + [(1, False)]
+        assert len(payloads(log)) == 11
+    engine.dispose()
+
+
+def test_who_waits_for_another_process_is_answered_when_the_service_stops(tmp_path: Path) -> None:
+    engine = open_database("sqlite:///tenure.db", root=tmp_path)
+    with opened(tmp_path, patience_seconds=3_600.0) as (intake, _):
+        assert IdempotencyKeys(engine).claim("shop", "k", b"1") is not None
+        waiting = [intake.submit([paid(1)], caller="shop", key="k", digest=b"1") for _ in range(2)]
+        intake.close()
+        for one in waiting:
+            with pytest.raises(UnderWayError):
+                one.result(PATIENT)
+    engine.dispose()
 
 
 def test_who_cancels_leaves_everybody_else_alone(tmp_path: Path) -> None:

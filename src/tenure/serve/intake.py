@@ -7,8 +7,9 @@ are answered what that one was; and what is refused here is what a consumer woul
 The way of a request with a key
 -------------------------------
 Requests of one process that share a key meet in memory: the first goes ahead, the others wait for its answer without a
-thread of their own. The first claims the key in the database, where requests of other processes meet; then it appends;
-then it keeps the answer beside the key. Whatever goes wrong before anything was appended gives the key back, so that
+thread of their own. The first claims the key in the database, where requests of other processes meet: while another
+process has the claim it asks again now and then, and keeps no thread in between. Then it appends; then it keeps the
+answer beside the key. Whatever goes wrong before anything was appended gives the key back, so that
 the same request can be made again.
 
 Nobody waits for long: a caller is told after `patience_seconds` that the log or the database is late. The work goes on
@@ -29,6 +30,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import partial
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
@@ -36,6 +38,7 @@ from tenure.core.errors import StateError, UnavailableError
 from tenure.core.guard import Guard, State, nobody
 from tenure.core.time import Clock, system_clock, to_micros
 from tenure.serve.idempotency import Claim, IdempotencyKeys, KeyReusedError, UnderWayError
+from tenure.serve.later import Later
 from tenure.serve.posted import as_posted
 from tenure.serve.taken import Taken
 from tenure.source.admit import Admitted, admit
@@ -61,6 +64,20 @@ class _Request:
     caller: str
     key: str | None
     digest: bytes
+
+
+class _Asked:
+    """A request that is being answered, and for how long it goes on asking for its key."""
+
+    def __init__(self, request: _Request, patience_seconds: float) -> None:
+        self.request, self.answer = request, Future[Taken]()
+        self.until = time.monotonic() + patience_seconds
+        self._pause = _FIRST_PAUSE_SECONDS / 2
+
+    def pause(self) -> float:
+        """How long to leave others alone before asking again, in seconds."""
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        return self._pause
 
 
 class Intake:
@@ -115,7 +132,7 @@ class Intake:
             Guard("log", patience_seconds, lanes=_LANES, told=told),
             Guard("keys", patience_seconds / 2, lanes=_LANES, told=told),
         )
-        self._pool = ThreadPoolExecutor(_LANES, "tenure-intake")
+        self._pool, self._later = ThreadPoolExecutor(_LANES, "tenure-intake"), Later("tenure-intake-later")
         self._lock, self._room = Lock(), BoundedSemaphore(_MOST_WAITING)
         self._leading: dict[tuple[str, str], tuple[bytes, Future[Taken]]] = {}
         self._swept, self._is_closed = time.monotonic(), False
@@ -127,6 +144,7 @@ class Intake:
     def close(self) -> None:
         """End what has begun, and take nothing more; doing so twice is no mistake."""
         self._is_closed = True
+        self._later.close()
         self._pool.shutdown()
 
     def take(self, items: Sequence[Any], *, caller: str = "", key: str | None = None, digest: bytes = b"") -> Taken:
@@ -181,35 +199,43 @@ class Intake:
     def _begin(self, request: _Request) -> Future[Taken]:
         if not self._room.acquire(blocking=False):
             raise StateError(f"{_MOST_WAITING} requests already wait for the event log.", hint=_AGAIN)
-        try:
-            future = self._pool.submit(self._take, request)
-        except RuntimeError:  # closed
-            self._room.release()
-            raise StateError("The service is stopping and takes no more events.", hint=_AGAIN) from None
-        future.add_done_callback(lambda _: self._room.release())
-        return future
+        asked = _Asked(request, self._patience_seconds)
+        asked.answer.add_done_callback(lambda _: self._room.release())
+        self._go_on(asked)
+        return asked.answer
 
-    def _take(self, request: _Request) -> Taken:
+    def _go_on(self, asked: _Asked) -> None:
+        try:
+            self._pool.submit(self._try, asked)
+        except RuntimeError:  # closed
+            asked.answer.set_exception(StateError("The service is stopping and takes no more events.", hint=_AGAIN))
+
+    def _try(self, asked: _Asked) -> None:
+        """Answer a request, or have it tried again where another process has the claim on its key."""
+        try:
+            taken = self._take(asked)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the answer gets it
+            asked.answer.set_exception(error)
+            return
+        if taken is None:
+            self._later.call(asked.pause(), partial(self._go_on, asked))
+        else:
+            asked.answer.set_result(taken)
+
+    def _take(self, asked: _Asked) -> Taken | None:
+        request = asked.request
         if request.key is None:
             return self._append(request, None)
         ends = time.monotonic() + self._lease_seconds
-        claim = self._claim(request.caller, request.key, request.digest)
-        if isinstance(claim, bytes):
-            return Taken.read(claim)
+        found = self._through_database(_Claiming(self._keys, request.caller, request.key, request.digest))
+        if found is None:
+            if self._is_closed or time.monotonic() >= asked.until:
+                raise UnderWayError(request.key)
+            return None
+        if isinstance(found, bytes):
+            return Taken.read(found)
         self._sweep_sometimes()
-        return self._append(request, _Held(self._keys, claim, ends))
-
-    def _claim(self, caller: str, key: str, digest: bytes) -> Claim | bytes:
-        """The claim, or the first answer; waits for whoever has the claim."""
-        until, pause = time.monotonic() + self._patience_seconds, _FIRST_PAUSE_SECONDS
-        while True:
-            found = self._through_database(_Claiming(self._keys, caller, key, digest))
-            if found is not None:
-                return found
-            if time.monotonic() >= until:
-                raise UnderWayError(key)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return self._append(request, _Held(self._keys, found, ends))
 
     def _through_database(self, claiming: _Claiming) -> Claim | bytes | None:
         try:
