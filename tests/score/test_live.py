@@ -229,7 +229,7 @@ def test_a_member_that_keeps_failing_is_left_alone_and_that_can_be_seen() -> Non
 def test_reasons_are_those_of_the_explainer() -> None:
     rows = table().slice(0, 40)
     wanted = Explainer(explained_parts()).explain(rows, [f"c{place}" for place in range(40)])
-    flags = [place % 3 == 0 for place in range(40)]
+    flags = [place % 3 != 1 for place in range(40)]
     found = live().score_rows(hybrid(rows), range(40), flags)
     for place, (score, one) in enumerate(zip(found, wanted, strict=True)):
         assert score.reasons == (one.reasons if flags[place] else None)
@@ -248,11 +248,29 @@ def test_reasons_of_given_features_are_those_of_the_explainer() -> None:
 
 @pytest.mark.parametrize("mood", ["fails", "hangs"])
 def test_reasons_that_fail_or_are_late_cost_the_reasons_alone(mood: Any) -> None:
-    with moody(reasons_seconds=0.05) as (model, own, _):
+    with moody(seconds=0.05) as (model, own, _):
         own.moods["explain"] = mood
         found = model.score_rows(hybrid(table()), [1, 2], [True, False])
     whole = scores(live(), table())
     assert found == [replace(whole[1], degraded_because=("reasons",)), whole[2]]
+
+
+def test_reasons_of_many_that_are_late_are_waited_for_once() -> None:
+    with moody(seconds=0.05) as (model, own, _):
+        own.moods["explain"] = "hangs"
+        found = model.score_rows(hybrid(table()), range(60), [True] * 60)
+        assert model.states()["reasons"] == "closed"  # three failures would have opened it
+    assert {score.degraded_because for score in found} == {("reasons",)}
+
+
+def test_models_that_all_hang_are_given_up_within_the_seconds() -> None:
+    with moody(seconds=0.1) as (model, own, other):
+        assert [guard.seconds for guard in model.relay.guards] == [0.05, 0.05]
+        own.moods["predict"] = other.moods["predict"] = "hangs"
+        with pytest.raises(UnavailableError, match=r"logistic gave no answer within 0\.05 seconds"):
+            scores(model, table().slice(0, 2))
+    alone = LiveModel.of(version_of(explained_parts()), FLAT, alias=None, seconds=0.07)
+    assert [guard.seconds for guard in alone.relay.guards] == [0.07]
 
 
 def test_features_of_the_last_batch_are_told() -> None:

@@ -95,7 +95,8 @@ class Champion:
         return self.model
 
     def _live(self, loaded: LoadedVersion, alias: str | None) -> LiveModel:
-        return LiveModel.of(loaded, self._place.settings.value, alias=alias, clock=self._place.clock)
+        settings, clock = self._place.settings, self._place.clock
+        return LiveModel.of(loaded, settings.value, alias=alias, clock=clock, seconds=settings.serve.budget_seconds)
 
 
 def wanted(place: Place, registry: Registry) -> tuple[Version, str | None]:

@@ -365,7 +365,11 @@ class ServeSettings(Section):
         False, description="whether a kept score is passed over once a newer event of the customer was folded"
     )
     budget_seconds: float = Field(
-        0.1, gt=0, le=60, description="how long a store, a cache or the database may take before it is passed over"
+        0.1,
+        gt=0,
+        le=60,
+        description="how long a store, a cache, the database, a version's models or its reasons may take before they "
+        "are passed over",
     )
     refresh_seconds: float = Field(
         1.0, gt=0, le=3600, description="how often a process looks for a new version, new batch scores and changed keys"

@@ -160,11 +160,36 @@ def families_of(family: str, model: Model, standby: Standby | None) -> set[str]:
     return found if standby is None else found | families_of(standby.family, standby.model, None)
 
 
-def relay_of(members: Sequence[Member], model: Model, standby: Standby | None) -> Relay:
-    """The relay of a version's members, with the budget that the chain or the one standing by was made with."""
-    if isinstance(model, ChainModel):
-        return Relay(members, model.budget_seconds)
-    return Relay(members, standby.budget_seconds if standby is not None else LAST_SECONDS)
+def relay_of(members: Sequence[Member], model: Model, standby: Standby | None, seconds: float | None = None) -> Relay:
+    """The relay of a version's members, with the budget that the chain or the one standing by was made with.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        As `find_members` gives them.
+    model : Model
+        The version's own.
+    standby : Standby or None
+        Its fallback.
+    seconds : float, optional
+        How long all of them may take together. The last one has what those before it leave, but no less than each of
+        them, for it may be the one that works. Default: the last one has `LAST_SECONDS`.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> model = SimpleNamespace(predict_margin=len)
+    >>> standby = Standby("logistic", model, Calibration(), 0.05)
+    >>> members = find_members("xgboost", model, Calibration(), standby)
+    >>> [guard.seconds for guard in relay_of(members, model, standby, 0.25).guards]
+    [0.05, 0.2]
+    """
+    made = model if isinstance(model, ChainModel) else standby
+    own = LAST_SECONDS if made is None else made.budget_seconds
+    if seconds is None:
+        return Relay(members, own)
+    left = seconds - own * (len(members) - 1)
+    return Relay(members, own, last_seconds=max(left, min(own, seconds)))
 
 
 def write_answers(folder: Path, members: Sequence[Member], golden: Matrix) -> None:

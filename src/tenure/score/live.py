@@ -28,8 +28,8 @@ from tenure.core.time import Clock, from_micros, system_clock
 from tenure.features.declare import FeatureSet
 from tenure.model.artifact import LoadedVersion
 from tenure.model.protocol import Matrix, Vector
-from tenure.model.relay import Answer
-from tenure.score.explain import Explainer, Reason, plain_value
+from tenure.model.relay import LAST_SECONDS, Answer, Relay
+from tenure.score.explain import Explained, Explainer, Reason, plain_value
 from tenure.score.given import Given
 from tenure.score.outcome import outcomes
 from tenure.score.predictor import Predictor
@@ -38,7 +38,8 @@ from tenure.store.hybrid import HybridRows
 
 __all__ = ["LiveModel"]
 
-REASONS_SECONDS = 1.0
+_TOGETHER = 16
+"""Rows that are explained in one go: explaining many more could take longer than anybody wants to wait."""
 Cells = Callable[[int], Sequence[Any]]
 Reasons = tuple[Reason, ...]
 
@@ -78,6 +79,8 @@ class LiveModel:
         Gives reasons.
     given : Given
         Understands features that callers give.
+    relay : Relay
+        The version's models, in their order.
     guard : Guard
         Before the explainer.
 
@@ -111,6 +114,7 @@ class LiveModel:
     fingerprint: str
     explainer: Explainer
     given: Given
+    relay: Relay
     guard: Guard
 
     @classmethod
@@ -121,7 +125,7 @@ class LiveModel:
         *,
         alias: str | None,
         clock: Clock = system_clock,
-        reasons_seconds: float = REASONS_SECONDS,
+        seconds: float = LAST_SECONDS,
     ) -> Self:
         """Make a loaded version ready to answer.
 
@@ -135,8 +139,9 @@ class LiveModel:
             The alias under which the version serves.
         clock : Clock
             When a score is computed.
-        reasons_seconds : float
-            How long the reasons of what is asked at once may take.
+        seconds : float
+            How long the version's models may take together for what is asked at once (`relay_of` says which of them how
+            long), and how long the reasons.
 
         Raises
         ------
@@ -153,7 +158,8 @@ class LiveModel:
             Predictor.of(version).fingerprint,
             explainer,
             Given(parts.encoder, version.features, value),
-            Guard("reasons", reasons_seconds),
+            parts.relay_within(seconds),
+            Guard("reasons", seconds),
         )
         made.prepare()
         return made
@@ -181,7 +187,7 @@ class LiveModel:
 
     def states(self) -> Mapping[str, State]:
         """Whether each member of the version, and its reasons, are asked or left alone."""
-        return {guard.name: guard.state for guard in (*self.version.parts.relay.guards, self.guard)}
+        return {guard.name: guard.state for guard in (*self.relay.guards, self.guard)}
 
     def score_rows(self, rows: HybridRows, places: Sequence[int], explain: Sequence[bool]) -> list[ServedScore]:
         """Score some of the rows that were read.
@@ -308,7 +314,7 @@ class LiveModel:
     def _answer(self, matrix: Matrix) -> Answer | None:
         """The members' answer; None where a row made the last of them rave."""
         try:
-            answer = self.version.parts.answer_matrix(matrix)
+            answer = self.relay.ask(matrix)
         except UnavailableError as error:
             if error.ids.get("is_odd"):
                 return None
@@ -320,18 +326,21 @@ class LiveModel:
     def _reasons(self, matrix: Matrix, rows: Sequence[_Row], cells: Cells) -> list[Reasons | None]:
         """The reasons of those rows for which they are wanted; None for the others, and where they cannot be had."""
         found: list[Reasons | None] = [None] * len(rows)
-        places = [place for place, row in enumerate(rows) if row.explain]
-        if not places:
-            return found
-        values = list(zip(*([plain_value(cell) for cell in cells(place)] for place in places), strict=True))
-        ids = [rows[place].customer_id or "" for place in places]
-        try:
-            explained = self.guard.call(lambda: self.explainer.explain_encoded(matrix[places], values, ids))
-        except (UnavailableError, InputError):
-            return found
-        for place, one in zip(places, explained, strict=True):
-            found[place] = one.reasons
+        wanted = [place for place, row in enumerate(rows) if row.explain]
+        for first in range(0, len(wanted), _TOGETHER):
+            places = wanted[first : first + _TOGETHER]
+            try:
+                explained = self._explained(matrix[places], [cells(place) for place in places])
+            except (UnavailableError, InputError):
+                return found  # whoever waits has waited enough
+            for place, one in zip(places, explained, strict=True):
+                found[place] = one.reasons
         return found
+
+    def _explained(self, matrix: Matrix, cells: Sequence[Sequence[Any]]) -> Sequence[Explained]:
+        """The explanations of rows, encoded and as they were before, if they come in time."""
+        values = list(zip(*([plain_value(cell) for cell in row] for row in cells), strict=True))
+        return self.guard.call(lambda: self.explainer.explain_encoded(matrix, values, [""] * len(cells)))
 
     def _worth(self, rows: HybridRows, places: Sequence[int]) -> Vector:
         """What customers are worth; NaN where that is not known or makes no sense."""
