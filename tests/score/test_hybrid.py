@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenure.core.errors import InputError, NotFoundError, TenureError
+from tenure.core.errors import InputError, NotFoundError, TenureError, UnavailableError
 from tenure.core.guard import State
 from tenure.score.hybrid import HybridScorer
 from tenure.score.observe import Where
@@ -91,6 +91,15 @@ def test_a_row_that_breaks_the_model_costs_the_others_nothing(caplog: pytest.Log
     assert bo.degraded_because == ("model", "base_rate")
     assert "ZeroDivisionError" in caplog.text
     assert "12345" not in caplog.text
+
+
+def test_an_ask_that_is_forgotten_costs_the_others_nothing() -> None:
+    parts = Parts(World(NOW, facts={"ana": Fact(), "bo": Fact(events="none")}))
+    parts.model.base = lambda _customer, _causes: None  # type: ignore[method-assign, assignment, return-value]
+    ana, bo = parts.scorer().score([Ask("ana"), Ask("bo")])
+    assert shown(ana) == answer(parts.world, Ask("ana"))
+    assert isinstance(bo, UnavailableError)
+    assert "'bo'" in bo.message
 
 
 @pytest.mark.parametrize("customer", ["", "a\0b", "\ud800", "é\udfff"])
