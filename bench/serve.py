@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -141,8 +142,11 @@ def measure(folder: Path, scale: float, rounds: int, seconds: float, pythons: Ma
         for name, tool in (("MLflow", "mlflow"), ("BentoML", "bentoml")):
             if python := pythons.get(tool):
                 ports[name] = serving.free_port()
+                path = os.pathsep.join(
+                    [str(Path(python).parent), os.environ["PATH"]]
+                )  # its server starts others by name
                 command, payloads[name] = other(tool, python, project, serving.fresh(folder / tool), ports[name])
-                stack.enter_context(serving.server(command, ports[name], folder / f"{tool}.log"))
+                stack.enter_context(serving.server(command, ports[name], folder / f"{tool}.log", PATH=path))
         show(in_turn(ports, payloads, rounds, seconds))
         steady(project, own, seconds * 5)
 

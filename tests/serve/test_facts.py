@@ -20,7 +20,6 @@ from tenure.testing.stream import SMALL_FEATURES, small_stream
 NOW = parse_instant("2026-01-31T12:00:00Z")
 SCORE = ServedScore("ana", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", NOW, NOW)
 BASE = replace(SCORE, source="fallback", features_as_of=None, degraded_because=("database", "base_rate"))
-PATIENT = 60.0
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def ignore(_: Sequence[float]) -> None:
 
 def read(stream: Stream, customer: str, score: Score = NO_SCORE, later: timedelta = timedelta(0)) -> CustomerFacts:
     rows = OnlineRows(stream.store, lambda: stream.clock() + later, ignore)
-    return FactsReader(rows, lambda: SMALL_FEATURES, score, PATIENT)(customer)
+    return FactsReader(rows.read, score, lambda: SMALL_FEATURES, rows.clock)(customer)
 
 
 def test_features_are_those_of_now_with_their_ages(stream: Stream) -> None:
@@ -100,12 +99,11 @@ def test_a_score_that_cannot_be_read_is_missing_by_name(stream: Stream) -> None:
 
 
 def test_features_that_cannot_be_read_are_missing_by_name(stream: Stream) -> None:
-    def fails(_: object) -> None:
-        raise StateError("The store does not answer.")
+    def silent(*_: object) -> None:
+        """As a guard says that the store does not answer."""
 
-    rows = OnlineRows(stream.store, stream.clock, fails)
-    facts = FactsReader(rows, lambda: SMALL_FEATURES, answers(SCORE), PATIENT)("ana")
+    facts = FactsReader(silent, answers(SCORE), lambda: SMALL_FEATURES, stream.clock)("ana")
     assert (facts.features, facts.as_of, facts.events) == (None, None, "none")
     assert (facts.score, facts.degraded_because) == (SCORE, ("store",))
     with pytest.raises(StateError, match="Nothing can be read of 'ana'"):
-        FactsReader(rows, lambda: SMALL_FEATURES, NO_SCORE, PATIENT)("ana")
+        FactsReader(silent, NO_SCORE, lambda: SMALL_FEATURES, stream.clock)("ana")

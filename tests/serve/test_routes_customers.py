@@ -12,6 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from tenure.app.stream import consume_all, open_stream
+from tenure.core.errors import StateError
+from tenure.store.hybrid import OnlineRows
 from tests.serve.caller import Caller, calling, serving
 from tests.serve.project import AS_OF, SCORED, STRANGER, Shop
 
@@ -62,6 +64,23 @@ def test_who_is_not_known_is_not_found(caller: Caller) -> None:
 def test_a_project_without_states_says_so(caller: Caller) -> None:
     with calling(replace(caller.service, customer=None)) as plain:
         assert plain.get(f"/v1/customers/{SCORED}").status_code == 404
+
+
+def test_a_store_that_does_not_answer_about_customers_is_shown_to_operators(
+    module_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(module_shop, refresh_seconds=3_600.0) as caller:
+        assert known(caller)
+
+        def fails(*_: object) -> None:
+            raise StateError("The store does not answer.")
+
+        monkeypatch.setattr(OnlineRows, "read", fails)
+        for _ in range(3):
+            found = caller.get(f"/v1/customers/{SCORED}").json()
+            assert (found["features"], found["degraded_because"]) == (None, ["store"])
+        assert caller.get("/readyz").json()["dependencies"]["store"] == "open"
+        assert 'tenure_breaker_state{name="store"} 2.0' in caller.get("/metrics").text
 
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/customers/{customer_id}"])

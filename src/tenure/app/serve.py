@@ -190,7 +190,7 @@ def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = F
         service = Service(
             scoring.scorer if spans is None else TracedScorer(scoring.scorer, spans),
             intake,
-            _facts(scoring, settings.budget_seconds),
+            _facts(scoring, clock),
             keys,
             limiter,
             metrics,
@@ -217,11 +217,11 @@ def _intake(place: Place, opened: OpenedScorer, clock: Clock, metrics: Metrics, 
     return intake
 
 
-def _facts(opened: OpenedScorer, seconds: float) -> FactsReader | None:
+def _facts(opened: OpenedScorer, clock: Clock) -> FactsReader | None:
     if opened.rows is None:
         return None
     champion, scorer = opened.champion, opened.scorer
-    return FactsReader(opened.rows, lambda: champion.model.features, scorer.score, seconds)
+    return FactsReader(scorer.fresh, scorer.score, lambda: champion.model.features, clock)
 
 
 def _watchers(opened: OpenedScorer, keys: KeyRing, metrics: Metrics, every_seconds: float) -> tuple[Watcher, Watcher]:

@@ -61,6 +61,7 @@ from tenure.core.errors import InputError, TenureError, UnavailableError
 from tenure.core.guard import State
 from tenure.core.settings import ServeSettings
 from tenure.core.time import Clock, system_clock
+from tenure.features.declare import FeatureSet
 from tenure.score.cache import Cache
 from tenure.score.dependencies import Dependencies
 from tenure.score.kept import EXPIRED, answered
@@ -70,6 +71,7 @@ from tenure.score.protocol import MISSING, FreshRows, PrecomputedScores, Scoring
 from tenure.score.round import Case, Round
 from tenure.score.served import Ask, ServedScore
 from tenure.score.table import StoredScore
+from tenure.store.hybrid import HybridRows
 
 __all__ = ["HybridScorer"]
 
@@ -202,6 +204,18 @@ class HybridScorer:
         if cases:
             Round(serving.model, serving.key_of, self._dependencies, self._settings, self._clock()).run(cases)
         return [_finished(answer) if isinstance(answer, Case) else answer for answer in answers]
+
+    def fresh(self, features: FeatureSet, customer_ids: Sequence[str]) -> HybridRows | None:
+        """Features as of now, read as for a score; None: the online store did not answer in time, or there is none.
+
+        Parameters
+        ----------
+        features : FeatureSet
+            Which.
+        customer_ids : sequence of str
+            Of whom; at most a thousand or so.
+        """
+        return self._dependencies.fresh(features, customer_ids)
 
     def refresh(self) -> None:
         """Look whether another batch has been published, and tell the observer what was found in memory."""

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tenure.core.errors import NotFoundError, StateError, TenureError, UnavailableError
-from tenure.core.guard import Guard
-from tenure.core.time import from_micros, to_micros
+from tenure.core.errors import NotFoundError, StateError, TenureError
+from tenure.core.time import Clock, from_micros, to_micros
 from tenure.features.declare import FeatureSet
 from tenure.score.served import Ask, Cause, ServedScore, Value
-from tenure.store.hybrid import NOTHING, Events, HybridRows, OnlineRows
+from tenure.store.hybrid import NOTHING, Events, HybridRows
 
 __all__ = ["CustomerFacts", "FactsReader"]
 
@@ -67,35 +66,36 @@ class FactsReader:
 
     Parameters
     ----------
-    rows : OnlineRows
-        Features now.
-    features : callable
-        The features of the version that serves.
+    fresh : callable
+        Reads features as of now, as `HybridScorer.fresh` does: behind the guard that scores are read behind, so that
+        one breaker says whether the online store answers. None: it does not.
     score : callable
         Scores asks, as `HybridScorer.score` does.
-    seconds : float
-        How long the online store is waited for.
+    features : callable
+        The features of the version that serves.
+    clock : Clock
+        Which instant `fresh` speaks for.
 
     Examples
     --------
     >>> from tenure.testing.stream import SMALL_FEATURES, small_stream
     >>> nothing = lambda asks: [NotFoundError("no score")]
+    >>> from tenure.store.hybrid import OnlineRows
     >>> with small_stream() as stream:
     ...     rows = OnlineRows(stream.store, stream.clock, lambda ages: None)
-    ...     facts = FactsReader(rows, lambda: SMALL_FEATURES, nothing, 60.0)("bo")
+    ...     facts = FactsReader(rows.read, nothing, lambda: SMALL_FEATURES, stream.clock)("bo")
     >>> facts.features["pay_count_7d"], facts.events, facts.events_age_seconds, facts.score
     (1, 'online', 0.0, None)
     """
 
     def __init__(
         self,
-        rows: OnlineRows,
-        features: Callable[[], FeatureSet],
+        fresh: Callable[[FeatureSet, Sequence[str]], HybridRows | None],
         score: Callable[[Sequence[Ask]], Sequence[ServedScore | TenureError]],
-        seconds: float,
+        features: Callable[[], FeatureSet],
+        clock: Clock,
     ) -> None:
-        self._rows, self._features, self._score = rows, features, score
-        self._guard = Guard("store", seconds)
+        self._fresh, self._score, self._features, self._clock = fresh, score, features, clock
 
     def __call__(self, customer_id: str) -> CustomerFacts:
         """Read one customer.
@@ -109,11 +109,10 @@ class FactsReader:
         """
         score, causes = self._newest(customer_id)
         features = self._features()
-        try:
-            rows = self._guard.call(lambda: self._rows.read(features, [customer_id]))
-        except UnavailableError as error:
+        rows = self._fresh(features, [customer_id])
+        if rows is None:
             if score is None:
-                raise StateError(f"Nothing can be read of {customer_id!r} now.", hint=_AGAIN) from error
+                raise StateError(f"Nothing can be read of {customer_id!r} now.", hint=_AGAIN)
             return CustomerFacts(customer_id, None, None, "none", None, None, None, score, (*causes, "store"))
         if score is None and not rows.known[0]:
             _refuse_unknown(customer_id, can_tell=not (causes or rows.unready[0]))
@@ -131,7 +130,7 @@ class FactsReader:
     def _facts(
         self, rows: HybridRows, features: FeatureSet, score: ServedScore | None, causes: tuple[Cause, ...]
     ) -> CustomerFacts:
-        now, events = to_micros(self._rows.clock()), rows.events[0]
+        now, events = to_micros(self._clock()), rows.events[0]
         read = {"online": rows.folded[0], "batch": rows.as_of[0], "none": NOTHING}[events]
         return CustomerFacts(
             rows.customer_id[0],
