@@ -63,7 +63,7 @@ def other(tool: str, python: str, project: Served, folder: Path, port: int) -> t
     parts.model.save(folder)
     subprocess.run([python, str(OTHERS), tool, str(model), json.dumps(columns), str(folder)], check=True)
     matrix = np.stack([parts.encoder.encode_row(row) for row in project.rows[:500]])
-    rows = [[None if np.isnan(value) else float(value) for value in row] for row in matrix]
+    rows = np.nan_to_num(matrix).tolist()  # JSON knows no missing number, and MLflow makes objects of null
     bin_folder = Path(python).parent
     if tool == "mlflow":
         command = [str(bin_folder / "mlflow"), "models", "serve", "-m", str(folder / "model"), "--env-manager", "local",
@@ -72,8 +72,7 @@ def other(tool: str, python: str, project: Served, folder: Path, port: int) -> t
             serving.post("/invocations", {"dataframe_split": {"columns": columns, "data": [row]}}) for row in rows
         ]
     command = [str(bin_folder / "bentoml"), "serve", "service:Churn", "--working-dir", str(folder), "-p", str(port)]
-    filled = [[0.0 if value is None else value for value in row] for row in rows]  # its JSON knows no missing number
-    return command, [serving.post("/predict", {"rows": [row]}) for row in filled]
+    return command, [serving.post("/predict", {"rows": [row]}) for row in rows]
 
 
 def in_turn(ports: Mapping[str, int], payloads: Mapping[str, Sequence[bytes]], rounds: int, seconds: float) -> Any:
