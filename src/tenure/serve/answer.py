@@ -6,7 +6,6 @@ id, and of two answers of one process the later has the greater one. Made on the
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic_core import to_json
 
 from tenure.score.explain import Reason
 from tenure.score.served import ServedScore
+from tenure.serve.chance import random_bits
 
 __all__ = ["inference_id", "score_document", "score_json"]
 
@@ -32,27 +32,7 @@ class _Sequence:
         return self._last
 
 
-class _Chance:
-    """Random bytes of the operating system, fetched for 512 ids at once: asking for each costs as much as the rest."""
-
-    def __init__(self) -> None:
-        self._bytes, self._at = b"", 0
-        os.register_at_fork(after_in_child=self._forget)
-
-    def next(self) -> int:
-        """64 random bits that nobody else gets, a child of this process neither."""
-        at = self._at
-        if at >= len(self._bytes):
-            self._bytes, at = os.urandom(4096), 0
-        self._at = at + 8
-        return int.from_bytes(self._bytes[at : at + 8])
-
-    def _forget(self) -> None:
-        self._bytes, self._at = b"", 0
-
-
 _instants = _Sequence()
-_chance = _Chance()
 
 
 def inference_id() -> str:
@@ -71,7 +51,7 @@ def inference_id() -> str:
     """
     milliseconds, rest = divmod(_instants.next(), _PER_MILLISECOND)
     fraction = (rest << 12) // _PER_MILLISECOND
-    chance = _chance.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    chance = random_bits() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
     digits = f"{(milliseconds << 16 | 0x7000 | fraction) << 64 | chance:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 

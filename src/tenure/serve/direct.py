@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+_JSON = (b"content-type", b"application/json")
 _DEFECT = 500
 _log = logging.getLogger("tenure.serve")
 
@@ -137,7 +138,15 @@ def json_response(body: bytes) -> Response:
     >>> json_response(b"{}").headers["content-type"]
     'application/json'
     """
-    return Response(body, media_type="application/json")
+    return _Json(body)
+
+
+class _Json(Response):
+    """What `Response` would be of JSON, without looking at everything that others may want of it."""
+
+    def __init__(self, body: bytes) -> None:
+        self.status_code, self.background, self.body = 200, None, body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
@@ -27,6 +26,7 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 from tenure.serve.body import Body, GoneError, RefusedError, check_depth
+from tenure.serve.chance import random_bits
 from tenure.serve.exchange import GONE, Exchange, headers_of
 from tenure.serve.keys import Key, KeyRing
 from tenure.serve.limits import Limiter
@@ -329,7 +329,7 @@ def _path(scope: Scope) -> str:
 def _request_id(given: bytes | None) -> str:
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode()
-    return os.urandom(16).hex()
+    return f"{random_bits():016x}{random_bits():016x}"
 
 
 def _token(head: Head) -> str | None:

@@ -7,7 +7,6 @@ one customer's damage is nobody else's.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from tenure.core.errors import StateError
 from tenure.core.time import DAY_MICROS, from_micros
@@ -200,7 +200,7 @@ def _batch(plan: Plan, kept: Sequence[Kept], ready: Flags) -> list[_BatchRow]:
         if one.row is None or (is_online and not plan.others):
             found.append(_NO_ROW)
             continue
-        values = json.loads(one.row)["values"]
+        values = from_json(one.row)["values"]
         found.append(_BatchRow(values, has_events=not is_online and plan.events <= values.keys()))
     return found
 
