@@ -60,7 +60,11 @@ class Given:
     def names(self) -> frozenset[str]:
         """What may be given."""
         worth = {self.value.clv} if isinstance(self.value.clv, str) else set()
-        return frozenset({column.name for column in self.encoder.columns} | set(self.features.names) | worth)
+        return self._needed | frozenset(self.features.names) | worth
+
+    @cached_property
+    def _needed(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.encoder.columns)
 
     def read(self, values: Mapping[str, Any]) -> tuple[Matrix, float]:
         """The encoded row, float32 (columns,), and what the customer is worth; NaN where that is not known.
@@ -70,14 +74,18 @@ class Given:
         InputError
             A feature is missing, unknown, of another kind than at training, or infinite.
         """
+        if not self._needed <= values.keys() <= self.names:
+            raise self._misnamed(values)
+        return self.encoder.encode_row(values), self._worth(values)
+
+    def _misnamed(self, values: Mapping[str, Any]) -> InputError:
+        """What is wrong with names that are not those of the model."""
         for name in values:
             if name not in self.names:
-                raise _refused(f"There is no feature {shown(name)}. {did_you_mean(name[:_LONGEST], self.names)}", name)
+                return _refused(f"There is no feature {shown(name)}. {did_you_mean(name[:_LONGEST], self.names)}", name)
         missing = [column.name for column in self.encoder.columns if column.name not in values]
-        if missing:
-            others = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
-            raise _refused(f"There is no value for the feature {missing[0]!r}{others}.", missing[0])
-        return self.encoder.encode_row(values), self._worth(values)
+        others = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
+        return _refused(f"There is no value for the feature {missing[0]!r}{others}.", missing[0])
 
     def _worth(self, values: Mapping[str, Any]) -> float:
         if not isinstance(self.value.clv, str):
