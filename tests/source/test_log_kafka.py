@@ -473,7 +473,7 @@ def test_a_member_that_was_asleep_learns_that_it_lost_its_partitions(log: KafkaL
 def test_a_broker_that_falls_silent_costs_time_and_no_record() -> None:
     with started_broker() as broker:
         log, hasty = broker.log(2), None
-        hasty = broker.log(2, url=log.name, patience_seconds=1.0)
+        hasty = broker.log(2, url=log.name, patience_seconds=3.0)  # enough for a broker that is awake but busy
         store = Store()
         reader = log.reader("group", Member("only", store))
         confirmed = log.append(some_records(100))
