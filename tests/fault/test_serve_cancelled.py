@@ -99,7 +99,7 @@ def scorer_over(server: RedisServer, folder: Path) -> Iterator[HybridScorer]:
         cache = opened.enter_context(closing(RedisCache(server.url, "shop", settings.cache_ttl, BUDGET_SECONDS / 2)))
         engine = open_database("sqlite:///tenure.db", root=folder)
         opened.callback(engine.dispose)
-        rows = OnlineRows(store, CLOCK, lambda _seconds: None)
+        rows = OnlineRows(store, CLOCK)
         yield HybridScorer(Arithmetic(), Precomputed(engine, 10_000), cache, rows, settings, clock=CLOCK)
 
 

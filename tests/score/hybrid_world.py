@@ -26,6 +26,8 @@ from tests.oracle.hybrid import EVERYBODY_ALIKE, REASON, Fact, World
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CUSTOMERS = ("ana", "bo")
 HOUR = timedelta(hours=1)
+FOLDED = timedelta(seconds=3)
+"""So long before now the newest record was appended that the states know of."""
 AGES = [timedelta(hours=hours) for hours in (-1, 0, 0.5, 1, 2, 23, 24, 25, 200)]
 DOWN = UnreachableError("nobody there")
 
@@ -139,7 +141,7 @@ class FakeRows:
         self.parts.used("store", self.parts.world.store_answers)
         facts = [self.parts.world.fact(customer) for customer in customers]
         as_of = [NOW - timedelta(days=2) if fact.events == "batch" else NOW for fact in facts]
-        nothing = np.full(len(facts), NOTHING)
+        folded = to_micros(NOW - FOLDED)
         return HybridRows(
             tuple(customers),
             np.array([to_micros(at) for at in as_of]),
@@ -147,9 +149,10 @@ class FakeRows:
             np.array([fact.known for fact in facts], dtype=bool),
             np.array([fact.events != "online" for fact in facts], dtype=bool),
             np.array([NOTHING if fact.newest is None else to_micros(fact.newest) for fact in facts], dtype=np.int64),
-            nothing,
-            nothing,
+            np.array([folded if fact.events == "online" else NOTHING for fact in facts]),
+            np.full(len(facts), NOTHING),
             {},
+            to_micros(NOW),
         )
 
 

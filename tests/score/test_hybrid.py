@@ -19,7 +19,7 @@ from tenure.score.observe import Where
 from tenure.score.served import Ask, ServedScore
 from tenure.store.hybrid import HybridRows
 from tests.oracle.hybrid import Answer, Fact, World, answer, put_aside
-from tests.score.hybrid_world import NOW, Parts, asks, live_score, stored_score, worlds
+from tests.score.hybrid_world import FOLDED, NOW, Parts, asks, live_score, stored_score, worlds
 
 HOUR = timedelta(hours=1)
 EVERYTHING_DOWN = World(
@@ -222,12 +222,13 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, int, int]] = []
         self.turns: list[tuple[str, State]] = []
+        self.ages: list[tuple[str, list[float]]] = []
 
     def looked_up(self, where: Where, found: int, missed: int) -> None:
         self.heard.append((where, found, missed))
 
-    def fresh(self, seconds: Sequence[float]) -> None:  # noqa: ARG002 - as the protocol names it
-        raise AssertionError("rows tell that themselves")
+    def fresh(self, seconds: Sequence[float]) -> None:
+        self.ages.append((threading.current_thread().name, list(seconds)))
 
     def turned(self, name: str, state: State) -> None:
         self.turns.append((name, state))
@@ -251,6 +252,7 @@ def test_what_is_found_and_who_stops_answering_is_told() -> None:
     assert listener.heard == []
     scorer.score([Ask("ana"), Ask("bo"), Ask("cy")])
     assert listener.heard == [("database", 1, 1), ("cache", 0, 1)]
+    assert listener.ages == [(threading.current_thread().name, [FOLDED.total_seconds()])]
     scorer.refresh()
     scorer.refresh()
     assert listener.heard[2:] == [("memory", 2, 2)]

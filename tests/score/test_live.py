@@ -123,6 +123,7 @@ def hybrid(rows: pa.Table, events: Sequence[Events] | None = None) -> HybridRows
         nothing,
         nothing,
         columns,
+        to_micros(AS_OF),
     )
 
 

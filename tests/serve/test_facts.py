@@ -49,12 +49,8 @@ def answers(found: ServedScore | TenureError) -> Score:
 NO_SCORE, BUSY = answers(NotFoundError("no score")), answers(StateError("busy"))
 
 
-def ignore(_: Sequence[float]) -> None:
-    """Nobody counts ages here."""
-
-
 def read(stream: Stream, customer: str, score: Score = NO_SCORE, later: timedelta = timedelta(0)) -> CustomerFacts:
-    rows = OnlineRows(stream.store, lambda: stream.clock() + later, ignore)
+    rows = OnlineRows(stream.store, lambda: stream.clock() + later)
     return FactsReader(rows.read, score, lambda: SMALL_FEATURES, rows.clock)(customer)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tenure.app.scorer import open_scorer
 from tenure.core.errors import ConfigError
 from tenure.core.time import EPOCH
 from tenure.score.served import Ask, ServedScore
@@ -19,6 +20,7 @@ from tenure.serve.limits import Limiter
 from tenure.serve.metrics import Metrics
 from tenure.serve.roles import PUBLIC
 from tenure.serve.tracing import TracedObserver, TracedScorer, Tracing, is_wanted, opened_tracing, tracing
+from tests.serve.project import AS_OF, SILENT, Shop
 
 sdk: Any = pytest.importorskip("opentelemetry.sdk.trace")
 export: Any = pytest.importorskip("opentelemetry.sdk.trace.export")
@@ -96,6 +98,17 @@ def test_a_request_is_a_span_that_its_batch_is_linked_to() -> None:
     assert [event.name for event in batch.events] == ["database answered", "store answered", "breaker"]
     assert (batch.attributes["tenure.asks"], batch.attributes["tenure.degraded"]) == (1, 1)
     assert SECRET not in batch.to_json() + request.to_json()
+
+
+def test_what_every_dependency_answered_is_told_in_the_span_of_its_batch(shop: Shop) -> None:
+    trace, exporter = traced()
+    observer = TracedObserver(Metrics(), trace)
+    place = shop.place({("serve", "budget_seconds"): 5.0})
+    with open_scorer(place, as_of=lambda: AS_OF, observer=observer) as opened:
+        TracedScorer(opened.scorer, trace).score([Ask(SILENT)])
+    (batch,) = exporter.get_finished_spans()
+    assert [event.name for event in batch.events] == ["database answered", "cache answered", "store answered"]
+    assert batch.events[-1].attributes["tenure.rows"] == 1
 
 
 def test_a_failure_marks_the_span_without_its_message() -> None:

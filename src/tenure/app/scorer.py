@@ -116,7 +116,7 @@ def open_scorer(
         if place.settings.events:
             log = open_log(place.settings.stream, place.root, clock=clock)
             opened.callback(log.close)
-            rows = _online_rows(place, log, clock, observer, opened)
+            rows = _online_rows(place, log, clock, opened)
         scorer = HybridScorer(
             champion.model,
             Precomputed(database, settings.entries),
@@ -129,7 +129,7 @@ def open_scorer(
         yield OpenedScorer(scorer, champion, database, log, rows)
 
 
-def _online_rows(place: Place, log: EventLog, clock: Clock, observer: Observer, opened: ExitStack) -> OnlineRows:
+def _online_rows(place: Place, log: EventLog, clock: Clock, opened: ExitStack) -> OnlineRows:
     store = open_online(
         place.settings.store.online,
         place.root,
@@ -138,7 +138,7 @@ def _online_rows(place: Place, log: EventLog, clock: Clock, observer: Observer, 
         partitioner=place.settings.stream.partitioner,
     )
     opened.callback(store.close)
-    return OnlineRows(store, clock, observer.fresh)
+    return OnlineRows(store, clock)
 
 
 def open_cache(place: Place, *, alone: bool = False) -> Cache:

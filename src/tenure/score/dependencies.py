@@ -90,7 +90,10 @@ class Dependencies:
     def fresh(self, features: FeatureSet, customer_ids: Sequence[str]) -> HybridRows | None:
         """Features as of now; None: the store did not answer."""
         rows = self.rows
-        return None if rows is None else self._call("store", lambda: rows.read(features, customer_ids))
+        found = None if rows is None else self._call("store", lambda: rows.read(features, customer_ids))
+        if found is not None:
+            self._observer.fresh(found.ages())
+        return found
 
     def refresh(self) -> bool:
         """Forget what a newer batch has replaced; whether the database answered."""

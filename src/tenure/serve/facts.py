@@ -82,7 +82,7 @@ class FactsReader:
     >>> nothing = lambda asks: [NotFoundError("no score")]
     >>> from tenure.store.hybrid import OnlineRows
     >>> with small_stream() as stream:
-    ...     rows = OnlineRows(stream.store, stream.clock, lambda ages: None)
+    ...     rows = OnlineRows(stream.store, stream.clock)
     ...     facts = FactsReader(rows.read, nothing, lambda: SMALL_FEATURES, stream.clock)("bo")
     >>> facts.features["pay_count_7d"], facts.events, facts.events_age_seconds, facts.score
     (1, 'online', 0.0, None)
@@ -123,9 +123,9 @@ class FactsReader:
         (found,) = self._score([Ask(customer_id, mode="batch")])
         if isinstance(found, NotFoundError):
             return None, ()
-        if isinstance(found, ServedScore) and found.source in {"batch", "stale"}:
+        if isinstance(found, ServedScore) and "database" not in found.degraded_because:
             return found, ()
-        return None, ("database",)
+        return None, ("database",)  # what is answered in its stead, a live score from the cache or the base rate, is not it
 
     def _facts(
         self, rows: HybridRows, features: FeatureSet, score: ServedScore | None, causes: tuple[Cause, ...]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,7 +41,6 @@ from tenure.store.protocol import OnlineStore
 
 __all__ = ["NOTHING", "Events", "HybridRow", "HybridRows", "OnlineRows", "pack_rows", "read_hybrid"]
 
-_SECOND = 1_000_000
 _PLANS = 4  # versions whose features are read side by side: one that serves, one that follows, a margin
 
 
@@ -82,22 +81,18 @@ class OnlineRows:
         States, and rows that a batch published.
     clock : Clock
         The instant that rows speak for; events that count only later push it on for their customer.
-    observe : callable
-        Told after each reading how old the features of events are, in seconds, one number for each row that has any:
-        since the newest folded record was appended, or since the batch.
 
     Examples
     --------
     >>> from tenure.testing.stream import SMALL_FEATURES, small_stream
-    >>> ages = []
     >>> with small_stream() as stream:
-    ...     rows = OnlineRows(stream.store, stream.clock, ages.extend).read(SMALL_FEATURES, ["bo", "nobody"])
-    >>> rows.columns["pay_days_since_last"].tolist(), rows.events, rows.known.tolist(), ages
+    ...     rows = OnlineRows(stream.store, stream.clock).read(SMALL_FEATURES, ["bo", "nobody"])
+    >>> rows.columns["pay_days_since_last"].tolist(), rows.events, rows.known.tolist(), rows.ages()
     ([0.75, nan], ('online', 'online'), [True, False], [0.0, 0.0])
     """
 
-    def __init__(self, store: OnlineStore, clock: Clock, observe: Callable[[Sequence[float]], None]) -> None:
-        self.store, self.clock, self._observe = store, clock, observe
+    def __init__(self, store: OnlineStore, clock: Clock) -> None:
+        self.store, self.clock = store, clock
         self._plans: tuple[Plan, ...] = ()
 
     def read(self, features: FeatureSet, customers: Sequence[str]) -> HybridRows:
@@ -122,14 +117,12 @@ class OnlineRows:
         now, plan, kept = to_micros(self.clock()), self._plan(features), self.store.read(customers)
         ready = ready_rows(self.store, plan, kept)
         try:
-            rows = assemble(plan, kept, ready, None, now)
+            return assemble(plan, kept, ready, None, now)
         except StateError:
             whole = whole_rows(plan, kept, ready)
             if (whole == ready).all():
                 raise
-            rows = assemble(plan, kept, whole, None, now)
-        self._observe(_ages(rows, now))
-        return rows
+            return assemble(plan, kept, whole, None, now)
 
     def _plan(self, features: FeatureSet) -> Plan:
         """What is worked out once for a set of features; two threads may both do it, to no harm."""
@@ -231,10 +224,3 @@ def _plain(column: Column, kind: Kind) -> Sequence[float | int | str | None]:
 
 def _since(now: datetime, micros: Any) -> timedelta | None:
     return None if micros == NOTHING else now - from_micros(int(micros))
-
-
-def _ages(rows: HybridRows, now: int) -> list[float]:
-    """How old the features of events are, in seconds, of rows that have any; a clock that is behind says 0."""
-    since = {"online": rows.folded, "batch": rows.as_of}
-    micros = [now - int(since[events][place]) for place, events in enumerate(rows.events) if events != "none"]
-    return [max(age, 0) / _SECOND for age in micros]

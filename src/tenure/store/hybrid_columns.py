@@ -32,6 +32,7 @@ Events = Literal["online", "batch", "none"]
 Column = NDArray[np.float64] | list[str | None]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+_SECOND = 1_000_000
 _HEAD = len('{"as_of":')
 
 
@@ -61,6 +62,8 @@ class HybridRows:
         The instant of the customer's batch row; `NOTHING` where there is none.
     columns : mapping of str to float64 array (n,) or list of str or None
         Every feature by name, in the order of their declaration: numbers, NaN where missing, or texts.
+    read_at : int
+        When they were read.
     """
 
     customer_id: tuple[str, ...]
@@ -72,6 +75,16 @@ class HybridRows:
     folded: Integers
     attributes_as_of: Integers
     columns: Mapping[str, Column]
+    read_at: int
+
+    def ages(self) -> list[float]:
+        """How old the features of events were when they were read, in seconds, one number for each row that has any.
+
+        Since the newest folded record was appended, or since the batch; a clock that is behind says 0.
+        """
+        since = {"online": self.folded, "batch": self.as_of}
+        read = [int(since[events][place]) for place, events in enumerate(self.events) if events != "none"]
+        return [max(self.read_at - at, 0) / _SECOND for at in read]
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,7 @@ def assemble(plan: Plan, kept: Sequence[Kept], ready: Flags, as_of: datetime | N
         _put(nothing, ready, vectors.folded),
         batch_at,
         _columns(plan, batch, ready, vectors, np.where(batch_at == NOTHING, 0, at - batch_at)),
+        now,
     )
 
 
