@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 
-__all__ = ["components", "documented", "example_of", "schema_of", "summary_of"]
+__all__ = ["components", "documented", "example_of", "models_in", "schema_of", "summary_of"]
 
 _REF = "#/components/schemas/{model}"
 
@@ -81,15 +81,23 @@ def _example_in(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return example_of(annotation)
     if get_origin(annotation) is list:
-        return [example_of(model) for model in _models_in(annotation)]
+        return [example_of(model) for model in models_in(annotation)]
     inner = (_example_in(argument) for argument in get_args(annotation))
     return next((example for example in inner if example is not None), None)
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation names, in its order.
+
+    Examples
+    --------
+    >>> from tenure.serve.wire import LiveAnswer, ReadyAnswer
+    >>> models_in(list[LiveAnswer] | ReadyAnswer | None) == [LiveAnswer, ReadyAnswer]
+    True
+    """
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
 
 
 def documented(

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from tenure.core.errors import InputError, did_you_mean
+from tenure.serve.describe import models_in
 from tenure.serve.gate import admitted
 from tenure.serve.wire import CustomerPath
 
@@ -138,14 +139,8 @@ def _known_keys(model: type[BaseModel], places: Sequence[str | int]) -> list[str
     """The keys of the object at a place of a model's document."""
     for place in places:
         if isinstance(place, str) and place in model.model_fields:
-            model = next(iter(_models_in(model.model_fields[place].annotation)), model)
+            model = next(iter(models_in(model.model_fields[place].annotation)), model)
     return list(model.model_fields)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
 def read_query(model: type[M], request: Request) -> M:
