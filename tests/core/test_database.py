@@ -105,9 +105,10 @@ def test_who_reads_writes_nothing_and_makes_nobody_wait(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_who_reads_does_not_wait_long_for_a_lock(tmp_path: Path) -> None:
+def test_who_reads_does_not_wait_long_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenure.core.database.READING_SECONDS", 0.05)
     open_database("sqlite:///tenure.db", root=tmp_path).dispose()
-    reading = open_database("sqlite:///tenure.db", root=tmp_path, reading=True, wait_seconds=0.05)
+    reading = open_database("sqlite:///tenure.db", root=tmp_path, reading=True)
     count = "SELECT count(*) FROM sqlite_master"
     with closing(sqlite3.connect(tmp_path / "tenure.db", isolation_level=None)) as owner:
         owner.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -126,12 +127,15 @@ def test_who_reads_makes_no_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgres
-def test_who_reads_postgres_writes_nothing_and_does_not_wait_long(postgres_url: str) -> None:
+def test_who_reads_postgres_writes_nothing_and_does_not_wait_long(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenure.core.database.READING_SECONDS", 0.05)
     engine = open_database(postgres_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE kept (n INTEGER)")
     url = sa.make_url(postgres_url).update_query_dict({"options": "-c application_name=shop"})
-    reading = open_database(url.render_as_string(hide_password=False), reading=True, wait_seconds=0.05)
+    reading = open_database(url.render_as_string(hide_password=False), reading=True)
     with reading.begin() as connection, pytest.raises(sa.exc.InternalError, match="read-only"):
         connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
     with engine.begin() as owner:

@@ -101,8 +101,6 @@ class FakePrecomputed:
 
 
 class FakeCache:
-    name = "fake"
-
     def __init__(self, parts: Parts) -> None:
         self.parts, self.is_local = parts, parts.local_cache
         self.kept = dict(parts.world.cached or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from tenure.core.guard import State
 from tenure.score.hybrid import HybridScorer
 from tenure.score.observe import Where
 from tenure.score.served import Ask, ServedScore
+from tenure.serve.logs import JsonLines
 from tenure.store.hybrid import HybridRows
 from tests.oracle.hybrid import Answer, Fact, World, answer, put_aside
 from tests.score.hybrid_world import FOLDED, NOW, Parts, asks, live_score, stored_score, worlds
@@ -81,7 +83,7 @@ def test_a_row_that_breaks_the_model_costs_the_others_nothing(caplog: pytest.Log
 
     def stumbles(rows: HybridRows, places: Sequence[int], explain: Sequence[bool]) -> list[ServedScore]:
         if "bo" in [rows.customer_id[place] for place in places]:
-            raise ZeroDivisionError("bo has an income of 12345")
+            raise ZeroDivisionError(f"bo has an income of {12_345}")
         return live(rows, places, explain)
 
     parts.model.score_rows = stumbles  # type: ignore[method-assign]
@@ -90,7 +92,13 @@ def test_a_row_that_breaks_the_model_costs_the_others_nothing(caplog: pytest.Log
     assert isinstance(bo, ServedScore)
     assert bo.degraded_because == ("model", "base_rate")
     assert "ZeroDivisionError" in caplog.text
+    assert "in stumbles" in caplog.text
     assert "12345" not in caplog.text
+    (record,) = caplog.records
+    line = json.loads(JsonLines(None).format(record))
+    assert (line["message"], line["error"]) == ("A live score failed.", "ZeroDivisionError")
+    assert line["where"][-1].endswith(" stumbles")
+    assert "12345" not in str(line)
 
 
 def test_an_ask_that_is_forgotten_costs_the_others_nothing() -> None:
@@ -178,13 +186,11 @@ def test_what_stops_answering_is_left_alone_and_used_again() -> None:
         assert found.degraded_because == ("store", "base_rate")
     assert parts.calls["store"] == 3
     assert scorer.states() == {"database": "closed", "store": "open", "cache": "closed", "fake": "closed"}
-    assert not scorer.store_answers()
     parts.world = replace(parts.world, store_answers=True)
     while scorer.states()["store"] != "closed":
         time.sleep(0.02)
         scorer.probe()
     assert only(scorer, Ask("ana", "realtime")).degraded_because == ()
-    assert scorer.store_answers()
 
 
 def test_a_dependency_that_refuses_us_is_silent() -> None:

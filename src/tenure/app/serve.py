@@ -197,7 +197,6 @@ def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = F
             _ready(scoring, intake, watchers),
             _about(scoring),
             settings,
-            clock=place.clock,
             tls=tls,
         )
         for watcher in watchers:

@@ -45,9 +45,7 @@ def utc_now_column(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.String(32), nullable=False)
 
 
-def open_database(
-    url: str, *, root: Path | None = None, reading: bool = False, wait_seconds: float | None = None
-) -> Engine:
+def open_database(url: str, *, root: Path | None = None, reading: bool = False) -> Engine:
     """Open the database and create the tables that are missing.
 
     Parameters
@@ -57,10 +55,8 @@ def open_database(
     root : Path, optional
         Folder that a relative SQLite path starts from.
     reading : bool
-        Only to look things up: nothing is created, and nothing can be written.
-    wait_seconds : float, optional
-        How long to wait for somebody who holds a lock; default: 30, and 1 for reading. PostgreSQL waits so long only
-        where the database is opened for reading, and then for anything.
+        Only to look things up: nothing is created, and nothing can be written. Whoever holds a lock is waited for one
+        second instead of 30, and PostgreSQL waits no longer for anything.
 
     Raises
     ------
@@ -82,9 +78,7 @@ def open_database(
             "[project] database is not a database URL.",
             hint='Use "sqlite:///.tenure/tenure.db" or "postgresql+psycopg://user@host:5432/name".',
         ) from None
-    engine = _connect(
-        parsed, root, reading=reading, seconds=wait_seconds or (READING_SECONDS if reading else BUSY_SECONDS)
-    )
+    engine = _connect(parsed, root, reading=reading)
     if reading:
         return engine
     try:
@@ -122,16 +116,16 @@ def transaction(engine: Engine) -> Iterator[sa.Connection]:
         ) from error
 
 
-def _connect(url: URL, root: Path | None, *, reading: bool, seconds: float) -> Engine:
+def _connect(url: URL, root: Path | None, *, reading: bool) -> Engine:
     backend = url.get_backend_name()
     if backend == "sqlite":
-        return _sqlite_to_read(url, root, seconds) if reading else _sqlite(url, root, seconds)
+        return _sqlite_to_read(url, root) if reading else _sqlite(url, root)
     if backend == "postgresql":
         require("psycopg")
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
-            connect_args=_postgres_to_read(url, seconds) if reading else _unless_given(url, _POSTGRES_ALIVE),
+            connect_args=_postgres_to_read(url) if reading else _unless_given(url, _POSTGRES_ALIVE),
         )
     raise ConfigError(
         f"The database system {backend!r} is not supported. Known: sqlite, postgresql.",
@@ -139,28 +133,28 @@ def _connect(url: URL, root: Path | None, *, reading: bool, seconds: float) -> E
     )
 
 
-def _sqlite(url: URL, root: Path | None, seconds: float) -> Engine:
+def _sqlite(url: URL, root: Path | None) -> Engine:
     url = _at(url, root)
     if _is_file(url):
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": seconds})
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _take_write_lock)
     return engine
 
 
-def _sqlite_to_read(url: URL, root: Path | None, seconds: float) -> Engine:
+def _sqlite_to_read(url: URL, root: Path | None) -> Engine:
     url = _at(url, root)
     if _is_file(url) and not Path(str(url.database)).exists():
         raise StateError(f"There is no database {url.database} yet.", hint="Train a version first: tenure train")
-    engine = sa.create_engine(url, connect_args={"timeout": seconds})
+    engine = sa.create_engine(url, connect_args={"timeout": READING_SECONDS})
     event.listen(engine, "connect", _only_read)
     event.listen(engine, "begin", _take_no_lock)
     return engine
 
 
-def _postgres_to_read(url: URL, seconds: float) -> dict[str, str | int]:
-    own = _POSTGRES_READING.format(round(1000 * seconds))
+def _postgres_to_read(url: URL) -> dict[str, str | int]:
+    own = _POSTGRES_READING.format(round(1000 * READING_SECONDS))
     given = url.query.get("options", "")
     options = f"{given} {own}" if isinstance(given, str) else " ".join([*given, own])
     return {"options": options, **_unless_given(url, _POSTGRES_SOON)}

@@ -27,10 +27,6 @@ class Cache(Protocol):
     """A place for live scores. Every method may be called from any thread."""
 
     @property
-    def name(self) -> str:
-        """What kind of cache this is, and where, without passwords."""
-
-    @property
     def is_local(self) -> bool:
         """Whether it lies in the memory of this process: then it neither fails nor waits."""
 
@@ -53,7 +49,6 @@ class NoCache:
     {}
     """
 
-    name = "none"
     is_local = True
 
     def get(self, keys: Sequence[str]) -> dict[str, ServedScore]:  # noqa: ARG002 - there is nothing under any
@@ -89,7 +84,6 @@ class MemoryCache:
     True
     """
 
-    name = "memory"
     is_local = True
 
     def __init__(self, entries: int, ttl: timedelta, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -57,8 +57,9 @@ class RedisCache:
 
     Examples
     --------
-    >>> RedisCache("redis://localhost:6379/0", "shop", timedelta(hours=1), 0.1).name
-    'redis at localhost:6379'
+    >>> cache = RedisCache("redis://localhost:6379/0", "shop", timedelta(hours=1), 0.1)
+    >>> cache.get([])
+    {}
     """
 
     is_local = False
@@ -67,7 +68,6 @@ class RedisCache:
         self._servers = Servers(url, timeout, setting="[serve] cache")
         self._prefix = f"tenure:{quote(project, safe='')}:score:"
         self._milliseconds = KEEP * span_micros(ttl) // 1000
-        self.name = f"redis at {self._servers.shown}"
 
     def get(self, keys: Sequence[str]) -> dict[str, ServedScore]:
         """What Redis has under keys, in one round trip.

@@ -232,10 +232,6 @@ class HybridScorer:
         self._dependencies.store_answers()
         self._dependencies.cache_answers()
 
-    def store_answers(self) -> bool:
-        """Whether the online store answers now; True where there is none."""
-        return self._dependencies.store_answers()
-
     def states(self) -> Mapping[str, State]:
         """State of the breaker of every dependency, and of every model of the version."""
         return {**self._dependencies.states(), **self._serving.model.states()}

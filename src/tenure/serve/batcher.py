@@ -138,11 +138,6 @@ class Batcher:
         self._alarm: asyncio.TimerHandle | None = None
         self._quiet: asyncio.Future[None] | None = None
 
-    @property
-    def waiting(self) -> int:
-        """How many asks wait for a lane."""
-        return self._waiting
-
     async def ask(self, ask: Ask) -> ServedScore:
         """The score that is wanted.
 

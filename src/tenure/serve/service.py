@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tenure.core.settings import ServeSettings
-from tenure.core.time import Clock, system_clock
 
 if TYPE_CHECKING:
     from tenure.core.guard import State
@@ -108,8 +107,6 @@ class Service:
         What is running; answers from memory.
     settings : ServeSettings
         The `[serve]` section.
-    clock : Clock
-        The wall clock.
     tls : bool
         Whether connections are encrypted.
     """
@@ -123,5 +120,4 @@ class Service:
     ready: Callable[[], Readiness]
     about: Callable[[], About]
     settings: ServeSettings
-    clock: Clock = field(default_factory=lambda: system_clock)
     tls: bool = False
