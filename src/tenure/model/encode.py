@@ -167,26 +167,54 @@ class Encoder:
         >>> encoder.encode_row({"spend": 3, "plan": "b"}).tolist()
         [1.0, 3.0]
         """
+        row: Matrix = self.encode_rows([values])[0]
+        return row
+
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> Matrix:
+        """Encode some rows of plain Python values, float32 (rows, columns), each as `encode_row` does alone.
+
+        Parameters
+        ----------
+        rows : sequence of mapping
+            At least one.
+
+        Raises
+        ------
+        NotFoundError
+            A feature of some row is missing.
+        InputError
+            A value of some row is of another kind than at `fit`, or infinite.
+
+        Examples
+        --------
+        >>> encoder = Encoder.fit(pa.table({"spend": [1.5, None, 2.0]}))
+        >>> encoder.encode_rows([{"spend": 3}, {"spend": None}]).tolist()
+        [[3.0], [nan]]
+        """
         try:
             found = [
-                _single(name, codes, values[name]) if codes is not None or type(values[name]) is not float
-                else values[name]
-                for name, codes in self._codes
+                [
+                    value if codes is None and type(value := values[name]) is float
+                    else _single(name, codes, values[name])
+                    for name, codes in self._codes
+                ]
+                for values in rows
             ]  # fmt: skip
         except KeyError as error:
-            near = did_you_mean(str(error.args[0]), values)
+            near = did_you_mean(str(error.args[0]), next(values for values in rows if error.args[0] not in values))
             hint = "Give every feature that the model was trained on."
             raise NotFoundError(f"There is no value for {error.args[0]!r}. {near}", hint=hint) from None
         with np.errstate(over="ignore"):
-            row = np.array(found).astype(np.float32)
-        if np.isinf(row).any():
-            name = self.columns[int(np.isinf(row).argmax())].name
+            matrix = np.array(found).astype(np.float32)
+        infinite = np.isinf(matrix)
+        if infinite.any():
+            name = self.columns[int(infinite.any(axis=0).argmax())].name
             raise InputError(
                 f"The value of {name!r} is infinite (or beyond 3.4e38).",
                 hint="Correct it in the source, or leave it empty: missing values are understood.",
                 column=name,
             )
-        return row
+        return matrix
 
     def encode_columns(
         self, columns: Mapping[str, npt.NDArray[np.float64] | Sequence[str | None]], rows: Sequence[int]

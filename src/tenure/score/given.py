@@ -1,7 +1,7 @@
 """Features that a caller gives instead of a customer whose features are known.
 
-Enters: values by name, as they stood in a request. Leaves: the row of the model's matrix that they make, and what the
-customer is worth. Invariant: every feature of the model is named, by its own name, with a value of its own kind (null
+Enters: values by name, as they stood in a request. Leaves: the rows of the model's matrix that they make, and what the
+customers are worth. Invariant: every feature of the model is named, by its own name, with a value of its own kind (null
 where it is missing): what does not fit is refused by name, and nothing is filled in for it.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from tenure.core.errors import InputError, did_you_mean
 from tenure.core.settings import ValueSettings
 from tenure.features.declare import FeatureSet
 from tenure.model.encode import Encoder, shown
-from tenure.model.protocol import Matrix
+from tenure.model.protocol import Matrix, Vector
 
 __all__ = ["Given"]
 
@@ -43,10 +45,10 @@ class Given:
     >>> import pyarrow as pa
     >>> encoder = Encoder.fit(pa.table({"visits": [1, 2, None]}))
     >>> given = Given(encoder, FeatureSet(), ValueSettings(clv=600))
-    >>> row, worth = given.read({"visits": 3})
-    >>> row.tolist(), worth
-    ([3.0], 600.0)
-    >>> given.read({"visit": 3})
+    >>> matrix, worth = given.read([{"visits": 3}, {"visits": None}])
+    >>> matrix.tolist(), worth.tolist()
+    ([[3.0], [nan]], [600.0, 600.0])
+    >>> given.read([{"visit": 3}])
     Traceback (most recent call last):
     tenure.core.errors.InputError: There is no feature 'visit'. Did you mean 'visits'?
     → Give every feature that the model uses by its name, null where it is missing.
@@ -66,17 +68,18 @@ class Given:
     def _needed(self) -> frozenset[str]:
         return frozenset(column.name for column in self.encoder.columns)
 
-    def read(self, values: Mapping[str, Any]) -> tuple[Matrix, float]:
-        """The encoded row, float32 (columns,), and what the customer is worth; NaN where that is not known.
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Matrix, Vector]:
+        """The encoded rows, float32 (rows, columns), and what the customers are worth; NaN where that is not known.
 
         Raises
         ------
         InputError
-            A feature is missing, unknown, of another kind than at training, or infinite.
+            A feature of some row is missing, unknown, of another kind than at training, or infinite.
         """
-        if not self._needed <= values.keys() <= self.names:
-            raise self._misnamed(values)
-        return self.encoder.encode_row(values), self._worth(values)
+        for values in rows:
+            if not self._needed <= values.keys() <= self.names:
+                raise self._misnamed(values)
+        return self.encoder.encode_rows(rows), np.array([self._worth(values) for values in rows])
 
     def _misnamed(self, values: Mapping[str, Any]) -> InputError:
         """What is wrong with names that are not those of the model."""

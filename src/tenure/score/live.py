@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from tenure.core.errors import InputError, NotFoundError, UnavailableError, did_you_mean
-from tenure.core.guard import Guard, State
+from tenure.core.guard import Guard, State, nobody
 from tenure.core.settings import ValueSettings
 from tenure.core.time import Clock, from_micros, system_clock
 from tenure.features.declare import FeatureSet
@@ -126,6 +126,7 @@ class LiveModel:
         alias: str | None,
         clock: Clock = system_clock,
         seconds: float = LAST_SECONDS,
+        told: Callable[[str, State], None] = nobody,
     ) -> Self:
         """Make a loaded version ready to answer.
 
@@ -142,6 +143,8 @@ class LiveModel:
         seconds : float
             How long the version's models may take together for what is asked at once (`relay_of` says which of them how
             long), and how long the reasons.
+        told : callable
+            Told the name and the new state when the breaker before one of the models, or before the reasons, turns.
 
         Raises
         ------
@@ -158,8 +161,8 @@ class LiveModel:
             Predictor.of(version).fingerprint,
             explainer,
             Given(parts.encoder, version.features, value),
-            parts.relay_within(seconds),
-            Guard("reasons", seconds),
+            parts.relay_within(seconds, told),
+            Guard("reasons", seconds, told=told),
         )
         made.prepare()
         return made
@@ -245,18 +248,23 @@ class LiveModel:
         list of ServedScore or InputError
             For each ask its score, or what is wrong with its features, by name.
         """
-        found: dict[int, ServedScore | InputError] = {}
-        read: list[tuple[int, Matrix, float]] = []
-        for place, ask in enumerate(asks):
-            try:
-                read.append((place, *self.given.read(ask.features or {})))
-            except InputError as error:
-                found[place] = error
-        if read:
-            places, encoded, worth = zip(*read, strict=True)
-            given = [asks[place] for place in places]
-            found |= zip(places, self._score_read(given, np.array(encoded), np.array(worth)), strict=True)
-        return [found[place] for place in range(len(asks))]
+        if not asks:
+            return []
+        try:
+            matrix, worth = self.given.read([ask.features or {} for ask in asks])
+        except InputError:
+            wrong = [self._wrong(ask) for ask in asks]
+            fine = iter(self.score_given([ask for ask, error in zip(asks, wrong, strict=True) if error is None]))
+            return [next(fine) if error is None else error for error in wrong]
+        return [*self._score_read(asks, matrix, worth)]
+
+    def _wrong(self, ask: Ask) -> InputError | None:
+        """What is wrong with the features of an ask."""
+        try:
+            self.given.read([ask.features or {}])
+        except InputError as error:
+            return error
+        return None
 
     def _score_read(self, asks: Sequence[Ask], encoded: Matrix, worth: Vector) -> list[ServedScore]:
         wanted = [_Row(ask.customer_id, None, (), ask.explain) for ask in asks]
