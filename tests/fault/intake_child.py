@@ -30,5 +30,5 @@ def post(folder: str, moment: Moment) -> None:
         return Wrapped(log, before=lambda: die_if("claimed"), after=lambda: die_if("appended"))
 
     with opened(Path(folder), wrap=wrap) as (intake, _):
-        intake.take(EVENTS, caller="shop", key="k", digest=b"d")
+        intake.submit(EVENTS, caller="shop", key="k", digest=b"d").result()
         die_if("answered")

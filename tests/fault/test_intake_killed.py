@@ -56,7 +56,7 @@ def posted(folder: Path, *, late: bool) -> tuple[int, int, bool]:
     """What another process is answered that posts the same, now or after the dead one's lease."""
     clock = (lambda: system_clock() + LEASE) if late else system_clock
     with opened(folder, wall_clock=clock, patience_seconds=30.0 if late else 0.2) as (intake, _):
-        taken = intake.take(EVENTS, caller="shop", key="k", digest=b"d")
+        taken = intake.submit(EVENTS, caller="shop", key="k", digest=b"d").result()
     return taken.accepted, taken.refused, taken.replayed
 
 

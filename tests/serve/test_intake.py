@@ -20,6 +20,7 @@ from tenure.core.database import open_database
 from tenure.core.errors import StateError
 from tenure.serve.idempotency import Claim, IdempotencyKeys, KeyReusedError, UnderWayError, idempotency
 from tenure.serve.intake import Intake
+from tenure.serve.logs import JsonLines
 from tenure.serve.taken import Taken
 from tests.serve.intakes import Wrapped, digest_of, held, opened, paid, payloads
 
@@ -28,7 +29,7 @@ PATIENT = 60.0
 
 
 def take(intake: Intake, *items: Any, key: str | None = None, caller: str = "shop") -> Taken:
-    return intake.take(items, caller=caller, key=key, digest=digest_of(items))
+    return intake.submit(items, caller=caller, key=key, digest=digest_of(items)).result()
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -60,7 +61,7 @@ def test_every_event_has_its_result(tmp_path: Path) -> None:
         paid(15, amount=-2),
     ]
     with opened(tmp_path) as (intake, log):
-        taken = intake.take(items)
+        taken = intake.submit(items).result()
         assert (taken.accepted, taken.refused, taken.replayed) == (2, 16, False)
         kept = [json.loads(payload)["id"] for payload in payloads(log)]
         assert sorted(kept) == ["p1", "p15"]
@@ -160,9 +161,9 @@ def test_another_body_is_refused_while_the_first_is_under_way(tmp_path: Path) ->
             intake.submit([paid(2)], caller="shop", key="k", digest=b"2")
         with opened(tmp_path, patience_seconds=SOON) as (elsewhere, _):
             with pytest.raises(UnderWayError, match="is under way"):
-                elsewhere.take([paid(1)], caller="shop", key="k", digest=b"1")
+                elsewhere.submit([paid(1)], caller="shop", key="k", digest=b"1").result()
             with pytest.raises(KeyReusedError):
-                elsewhere.take([paid(2)], caller="shop", key="k", digest=b"2")
+                elsewhere.submit([paid(2)], caller="shop", key="k", digest=b"2").result()
         go_on.set()
         assert first.result(PATIENT).accepted == 1
         assert len(payloads(log)) == 1
@@ -292,6 +293,30 @@ def test_a_log_that_fails_gives_the_key_back(tmp_path: Path) -> None:
         assert (retried.accepted, retried.replayed) == (1, False)
         assert len(payloads(log)) == 1
         assert intake.states()["log"] == "closed"
+
+
+def test_why_events_were_not_taken_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise StateError("c4711 is on a disk that is full.") from OSError("c4711")
+
+    with opened(tmp_path, wrap=lambda log: Wrapped(log, before=fail)) as (intake, _), pytest.raises(StateError):
+        take(intake, paid(1), key="k")
+    (record,) = caplog.records
+    line = json.loads(JsonLines(None).format(record))
+    assert line["message"] == "Posted events were not taken."
+    assert (line["dependency"], line["reason"]) == ("log", "failed")
+    assert (line["error"], line["causes"]) == ("unavailable", ["state", "OSError"])
+    assert "c4711" not in str(line)
+
+
+def test_what_is_kept_of_a_refusal_is_short(tmp_path: Path) -> None:
+    refused = paid(2, **{"x" * 100_000: []}), paid(3, **{"\ud800": []})
+    with opened(tmp_path) as (intake, _):
+        taken = take(intake, paid(1), *refused, key="k")
+        assert taken.results[1].reason == f"unreadable {'x' * 189}…"
+        assert taken.results[1].field == "x" * 200 + "…"
+        assert (taken.results[2].reason, taken.results[2].field) == ("unreadable ?", "?")
+        assert len(taken.written()) < 1_000
 
 
 def test_a_claim_that_ran_out_is_not_acted_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

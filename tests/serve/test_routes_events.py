@@ -130,6 +130,13 @@ def test_a_hostile_event_is_refused_by_name(caller: Caller, event: str, field: s
     assert len(answer.content) < 2_000
 
 
+@pytest.mark.parametrize("value", ["[]", "1e999", "1e308"])
+def test_a_field_with_a_long_name_is_refused_in_few_words(caller: Caller, value: str) -> None:
+    answer = caller.post("/v1/events", content=f'{{"events": [{{"{"x" * 100_000}": {value}}}]}}', headers=JSON)
+    assert (answer.status_code, answer.json()["field"]) == (422, f'events[0]["{"x" * 200}"]')
+    assert len(answer.content) < 3_000
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [

@@ -65,18 +65,17 @@ class Watcher:
         for name, duty in self._duties.items():
             try:
                 duty()
-            except TenureError as error:
-                self._note(name, error.message)
             except Exception as error:  # noqa: BLE001 - a service does not end because a look did
-                self._note(name, type(error).__name__)  # its words are a library's, and may hold what it was given
+                self._note(name, error)
             else:
                 if self.troubles.pop(name, None) is not None:
                     _log.info("What could not be looked at is in order again.", extra={"dependency": name})
         self._told(failed=bool(self.troubles))
 
-    def _note(self, name: str, trouble: str) -> None:
+    def _note(self, name: str, error: Exception) -> None:
+        trouble = error.message if isinstance(error, TenureError) else type(error).__name__
         if self.troubles.get(name) != trouble:
-            _log.warning("Something could not be looked at.", extra={"dependency": name, "reason": trouble})
+            _log.warning("Something could not be looked at.", exc_info=error, extra={"dependency": name})
         self.troubles[name] = trouble
 
     def _run(self) -> None:

@@ -10,7 +10,6 @@ What is done in which order, and why, is said in `tenure.score.hybrid`.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -192,7 +191,7 @@ class Round:
             return [None] * len(places)
         except Exception as error:  # noqa: BLE001 - what the model stumbles over in one row shall not cost the others theirs
             if len(places) == 1:
-                _log.error("A live score failed: %s", _where(error))
+                _log.error("A live score failed.", exc_info=_without_words(error))
                 return [None]
             return [self._scored([place], [wanted])[0] for place, wanted in zip(places, explain, strict=True)]
 
@@ -303,11 +302,13 @@ def _is_outdated(kept: Kept, newest: int) -> bool:
     return newest > to_micros(kept.features_as_of)
 
 
-def _where(error: Exception) -> str:
-    """What went wrong and in which line, without the words of the error: they may hold what is known of a customer."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
-    return type(error).__name__ + place
+def _without_words(error: Exception) -> Exception:
+    """An error of the same name that passed the same places; its words may hold what is known of a customer.
+
+    The log is that of any program that scores, and not every one leaves the words out as the service does.
+    """
+    silent: Exception = type(type(error).__name__, (Exception,), {})()
+    return silent.with_traceback(error.__traceback__)
 
 
 def _no_batch_score(customer: str) -> NotFoundError:

@@ -107,8 +107,8 @@ class Intake:
     >>> with small_stream() as stream:
     ...     keys = IdempotencyKeys(stream.database)
     ...     intake = Intake(stream.log, stream.rules.schemas, stream.rules.zone, keys, stream.clock)
-    ...     first = intake.take([paid, {}], caller="shop", key="k1", digest=b"d")
-    ...     again = intake.take([paid, {}], caller="shop", key="k1", digest=b"d")
+    ...     first = intake.submit([paid, {}], caller="shop", key="k1", digest=b"d").result()
+    ...     again = intake.submit([paid, {}], caller="shop", key="k1", digest=b"d").result()
     ...     intake.close()
     >>> first.accepted, first.results[1].reason, again == first.again()
     (1, 'missing type', True)
@@ -146,10 +146,6 @@ class Intake:
         self._is_closed = True
         self._later.close()
         self._pool.shutdown()
-
-    def take(self, items: Sequence[Any], *, caller: str = "", key: str | None = None, digest: bytes = b"") -> Taken:
-        """Append events, and wait for it; `submit` says what may be raised."""
-        return self.submit(items, caller=caller, key=key, digest=digest).result()
 
     def submit(
         self, items: Sequence[Any], *, caller: str = "", key: str | None = None, digest: bytes = b""
@@ -255,7 +251,7 @@ class Intake:
             return self._guards[0].call(appending.run)
         except UnavailableError as error:
             began = not appending.give_up()
-            _log.warning("Posted events were not taken: %s", error.message)
+            _log.warning("Posted events were not taken.", exc_info=error, extra=error.ids)
             what = "did not confirm the events; each may be in it or not" if began else "takes no events now"
             raise StateError(f"The event log {what}.", hint=_AGAIN) from error
 
@@ -275,7 +271,7 @@ class Intake:
             while self._guards[1].call(self._keys.sweep) and not self._is_closed:
                 time.sleep(_FIRST_PAUSE_SECONDS)
         except StateError as error:
-            _log.warning("Old idempotency keys were not swept: %s", error.message)
+            _log.warning("Old idempotency keys were not swept.", exc_info=error)
 
 
 class _Held:
@@ -293,7 +289,7 @@ class _Held:
         try:
             self._keys.release(self._claim)
         except StateError as error:
-            _log.warning("An idempotency key could not be given back: %s", error.message)
+            _log.warning("An idempotency key could not be given back.", exc_info=error)
 
     def settle(self, taken: Taken) -> None:
         """Keep the answer, and try for as long as the claim stands: what was appended must not be appended again."""
@@ -305,7 +301,7 @@ class _Held:
                 return
             except StateError as error:
                 if self.is_over:
-                    _log.warning("The answer to an idempotency key could not be kept: %s", error.message)
+                    _log.warning("The answer to an idempotency key could not be kept.", exc_info=error)
                     return
                 time.sleep(_LONGEST_PAUSE_SECONDS)
 

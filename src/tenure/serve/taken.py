@@ -14,7 +14,7 @@ from tenure.source.admit import Refusal
 
 __all__ = ["Item", "Taken"]
 
-_LONGEST_DETAIL = 200
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,18 @@ class Item:
     @classmethod
     def refused(cls, refusal: Refusal) -> Item:
         """A refusal as it may be shown: short, and text that UTF-8 can hold."""
-        detail = refusal.detail.encode("utf-8", "replace").decode()
-        shown = detail if len(detail) <= _LONGEST_DETAIL else f"{detail[:_LONGEST_DETAIL]}…"
-        return cls(reason=refusal.reason, detail=shown, field=refusal.field)
+        field = None if refusal.field is None else _shown(refusal.field)
+        return cls(reason=_shown(refusal.reason), detail=_shown(refusal.detail), field=field)
 
     @property
     def accepted(self) -> bool:
         """Whether the event is in the log."""
         return self.partition is not None
+
+
+def _shown(text: str) -> str:
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @dataclass(frozen=True, slots=True)
