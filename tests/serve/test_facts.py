@@ -16,6 +16,8 @@ from tenure.serve.facts import CustomerFacts, FactsReader
 from tenure.store.hybrid import OnlineRows, pack_rows
 from tenure.store.stream import Stream
 from tenure.testing.stream import SMALL_FEATURES, small_stream
+from tests.oracle.hybrid import Fact, World
+from tests.score.hybrid_world import Parts, live_score
 
 NOW = parse_instant("2026-01-31T12:00:00Z")
 SCORE = ServedScore("ana", 0.2, "contact", 26.0, None, None, "high", None, "v1", "champion", "batch", NOW, NOW)
@@ -92,6 +94,22 @@ def test_a_score_that_cannot_be_read_is_missing_by_name(stream: Stream) -> None:
     facts = read(stream, "ana", BUSY)
     assert (facts.score, facts.degraded_because) == (None, ("database",))
     assert facts.features is not None
+
+
+def test_a_live_score_from_the_cache_is_no_score_of_the_last_batch(stream: Stream) -> None:
+    cached = {"ana": live_score("ana", timedelta(hours=3))}
+    scorer = Parts(World(NOW, cached=cached, facts={"ana": Fact()}, database_answers=False)).scorer()
+    (instead,) = scorer.score([Ask("ana", mode="batch")])
+    assert isinstance(instead, ServedScore)
+    assert instead.degraded_because == ("database", "expired")
+    facts = read(stream, "ana", scorer.score)
+    assert (facts.score, facts.degraded_because) == (None, ("database",))
+
+
+def test_a_score_of_an_older_batch_is_still_one(stream: Stream) -> None:
+    old = replace(SCORE, source="stale", degraded_because=("expired",))
+    facts = read(stream, "ana", answers(old))
+    assert (facts.score, facts.degraded_because) == (old, ())
 
 
 def test_features_that_cannot_be_read_are_missing_by_name(stream: Stream) -> None:

@@ -125,7 +125,7 @@ class FactsReader:
             return None, ()
         if isinstance(found, ServedScore) and "database" not in found.degraded_because:
             return found, ()
-        return None, ("database",)  # what is answered in its stead, a live score from the cache or the base rate, is not it
+        return None, ("database",)  # what may be answered in its stead is a live score from the cache, or the base rate
 
     def _facts(
         self, rows: HybridRows, features: FeatureSet, score: ServedScore | None, causes: tuple[Cause, ...]
