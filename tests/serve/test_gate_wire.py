@@ -64,7 +64,7 @@ def status_of(said: bytes) -> int:
 def served() -> Iterator[Served]:
     world, app = World(), Behind()
     config = uvicorn.Config(
-        world.gate(app), port=0, log_level="critical", lifespan="off", loop="uvloop", http=LimitedProtocol
+        world.gate(app), port=0, log_config=None, access_log=False, lifespan="off", loop="uvloop", http=LimitedProtocol
     )
     server = uvicorn.Server(config)
     listening = socket.socket()

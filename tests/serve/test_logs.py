@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -120,6 +120,34 @@ def test_loggers_are_as_before_afterwards(capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().err)["message"] == "Inside."
 
 
+@pytest.fixture
+def set_up_elsewhere() -> Iterator[logging.Logger]:
+    """uvicorn's loggers as uvicorn sets them up for a program that does not say otherwise, and tenure's as muted."""
+    names = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "tenure.serve")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(one, one.level, one.handlers[:], one.propagate, one.disabled) for one in loggers]
+    uvicorn.Config("module:app", log_level="critical")
+    ours.disabled = True
+    yield logging.getLogger("uvicorn")
+    for logger, level, handlers, propagate, disabled in before:
+        logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
+        logger.setLevel(level)
+
+
+def test_loggers_that_a_program_has_set_up_write_json_too(
+    set_up_elsewhere: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set_up_elsewhere.handlers[:]
+    assert before
+    with logging_as_json():
+        asgi.error("Application startup failed. Exiting.")
+        ours.info("Inside.")
+    told = [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["Application startup failed. Exiting.", "Inside."]
+    assert (set_up_elsewhere.handlers, set_up_elsewhere.propagate, asgi.level) == (before, False, logging.CRITICAL)
+    assert ours.disabled
+
+
 @pytest.mark.parametrize("when", ["startup", "shutdown"])
 def test_an_application_that_fails_in_its_lifespan_is_told_by_kind_and_place(
     when: str, capsys: pytest.CaptureFixture[str]
@@ -157,6 +185,50 @@ def test_lines_that_cannot_be_written_are_counted() -> None:
     lines = [json.loads(line) for line in b"".join(written).splitlines()]
     assert [line.get("request_id") for line in lines] == [f"r{n}" for n in range(10)] + [None]
     assert (lines[-1]["count"], lines[-1]["level"]) == (15, "WARNING")
+
+
+class Interrupted(list[Any]):
+    """A list that waits, flushed by another thread just before something is added."""
+
+    def __init__(self, log: RequestLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def append(self, item: Any) -> None:
+        self._log.flush()
+        super().append(item)
+
+
+class Overtaken(int):
+    """A count, told by another thread just before one is added."""
+
+    log: RequestLog
+
+    def __add__(self, more: int) -> int:
+        self.log.flush()
+        return int(self) + more
+
+
+def test_a_line_that_comes_while_others_are_written_is_not_lost() -> None:
+    written: list[bytes] = []
+    log = RequestLog(written.append, every_seconds=3600)
+    log._waiting = Interrupted(log)
+    for n in range(3):
+        log.finished(Finished("GET", "/livez", 200, 0.001, None, f"r{n}"))
+    log.close()
+    lines = [json.loads(line) for line in b"".join(written).splitlines()]
+    assert [line["request_id"] for line in lines] == ["r0", "r1", "r2"]
+
+
+def test_a_line_that_is_left_out_while_others_are_written_is_counted_once() -> None:
+    written: list[bytes] = []
+    log = RequestLog(written.append, most=0, every_seconds=3600)
+    for count in range(2):
+        log._not_kept = Overtaken(count)
+        log._not_kept.log = log
+        log.finished(Finished("GET", "/livez", 200, 0.001, None, "r"))
+    log.close()
+    assert sum(json.loads(line)["count"] for line in b"".join(written).splitlines()) == 2
 
 
 def test_lines_are_written_whole() -> None:

@@ -42,7 +42,7 @@ class LimitedProtocol(HttpToolsProtocol):
     Examples
     --------
     >>> import uvicorn
-    >>> uvicorn.Config("module:app", http=LimitedProtocol).http.__name__
+    >>> uvicorn.Config("module:app", http=LimitedProtocol, log_config=None).http.__name__
     'LimitedProtocol'
     """
 

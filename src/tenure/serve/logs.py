@@ -68,8 +68,9 @@ HIDDEN = "…"
 ATOMIC_BYTES = 4096  # a pipe takes this much at once, without lines of other processes in between
 REFUSED, FAILURE = 400, 500
 SLOW_SECONDS = 1.0
+LEVELS = {"root": logging.WARNING, "tenure": logging.INFO, "uvicorn": logging.WARNING}
 FRAMES = 20
-
+_Setup = tuple[int, list[logging.Handler], bool, bool]
 
 # Made once: `json.dumps` makes an encoder for every call that wants anything out of the ordinary.
 _encode = json.JSONEncoder(ensure_ascii=False, default=lambda value: type(value).__name__).encode
@@ -178,22 +179,36 @@ def logging_as_json(worker: int | None = None) -> Iterator[None]:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(worker))
-    root, tenure, uvicorn = (logging.getLogger(name) for name in (None, "tenure", "uvicorn"))
-    before = root.handlers[:], root.level, tenure.level, uvicorn.level, sys.excepthook, threading.excepthook
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    tenure.setLevel(logging.INFO)
-    uvicorn.setLevel(logging.WARNING)
+    hooks = sys.excepthook, threading.excepthook
+    before = [(logger, _setup(logger)) for logger in _loggers()]
+    for logger, _ in before:
+        _set_up(logger, (LEVELS.get(logger.name, logging.NOTSET), [], True, False))
+    logging.getLogger().handlers[:] = [handler]
     logging.captureWarnings(capture=True)
     sys.excepthook, threading.excepthook = _uncaught, _uncaught_in_thread
     try:
         yield
     finally:
         logging.captureWarnings(capture=False)
-        root.handlers[:] = before[0]
-        for logger, level in zip((root, tenure, uvicorn), before[1:4], strict=True):
-            logger.setLevel(level)
-        sys.excepthook, threading.excepthook = before[4], before[5]
+        for logger, setup in before:
+            _set_up(logger, setup)
+        sys.excepthook, threading.excepthook = hooks
+
+
+def _loggers() -> list[logging.Logger]:
+    """The root, and all of tenure's and uvicorn's: a program may have given these handlers and levels of their own."""
+    top = [logging.getLogger(name) for name in LEVELS]
+    known = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    return top + [one for one in known if one not in top and one.name.partition(".")[0] in LEVELS]
+
+
+def _setup(logger: logging.Logger) -> _Setup:
+    return logger.level, logger.handlers[:], logger.propagate, logger.disabled
+
+
+def _set_up(logger: logging.Logger, setup: _Setup) -> None:
+    level, logger.handlers[:], logger.propagate, logger.disabled = setup
+    logger.setLevel(level)
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -246,7 +261,7 @@ class RequestLog:
         self._most = most
         self._share, self._due = share, 0.0
         self._waiting: list[tuple[float, Finished]] = []
-        self._not_kept = 0
+        self._not_kept = self._told_not_kept = 0
         self._turn = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(every_seconds,), name="request-log", daemon=True)
@@ -268,8 +283,11 @@ class RequestLog:
     def flush(self) -> None:
         """Write what waits."""
         with self._turn:
-            waiting, self._waiting = self._waiting, []
-            not_kept, self._not_kept = self._not_kept, 0
+            # `finished` takes no lock and may be anywhere: the list stays the one that it has, and its count its own.
+            waiting = self._waiting[:]
+            del self._waiting[: len(waiting)]
+            not_kept = self._not_kept - self._told_not_kept
+            self._told_not_kept += not_kept
             lines = [self._told(when, request) for when, request in waiting]
             if not_kept:
                 words = "Requests were answered faster than their lines could be written."
