@@ -169,9 +169,17 @@ def test_answers_are_what_the_description_says(
 def test_a_service_may_leave_the_description_out(caller: Caller) -> None:
     settings = caller.service.settings.model_copy(update={"docs": False})
     with calling(replace(caller.service, settings=settings)) as other:
-        assert other.get("/docs").status_code == 404
-        assert other.get("/openapi.json").status_code == 404
+        for path in ("/docs", "/openapi.json"):
+            answer = other.get(path)
+            assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
+            assert answer.json()["request_id"] == answer.headers["x-request-id"]
+            assert "/docs" not in answer.text
+            assert other.post(path, json={}).status_code == 404
         assert other.get(f"/v1/score/{SCORED}").status_code == 200
+
+
+def test_who_is_lost_is_shown_the_description(caller: Caller) -> None:
+    assert caller.get("/nothing").json()["hint"] == "/docs shows what there is."
 
 
 def test_others_may_be_told_of_every_answer(caller: Caller) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.routing import Route
 
 from tenure.serve.batcher import Batcher
 from tenure.serve.describe import components
 from tenure.serve.direct import straight_to
 from tenure.serve.docs import add_docs_routes
 from tenure.serve.gate import Finished, Gate, Receive, Scope, Send
+from tenure.serve.roles import POLICY, Policy
 from tenure.serve.routes_customers import add_customer_routes
 from tenure.serve.routes_events import add_event_routes
 from tenure.serve.routes_operations import add_operation_routes
@@ -156,9 +158,17 @@ def create_app(service: Service, *, finished: Sequence[Callable[[Finished], None
         straight_to(api),
         keys=service.keys,
         limiter=service.limiter,
+        policy=_policy_of(api),
         tls=service.tls,
         began=[metrics.began],
         ended=[metrics.ended],
         finished=[metrics.finished, *finished],
     )
     return Application(gate, api)
+
+
+def _policy_of(api: FastAPI) -> Policy:
+    """The lines of which there are routes: to the gate, a description that is left out is a path like any other."""
+    found = [(route.path, route.methods or ()) for route in api.routes if isinstance(route, Route)]
+    routes = {(method, path) for path, methods in found for method in methods}
+    return {line: need for line, need in POLICY.items() if line in routes}

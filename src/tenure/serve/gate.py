@@ -20,6 +20,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address
 from time import perf_counter
@@ -58,7 +59,8 @@ _WRONG_KEY: Final = Failure(
     401, "Unknown key", "The API key is not known, or was revoked.", "`tenure keys create` makes one.", "authorization"
 )
 _FORBIDDEN: Final = "The key may not do this"
-_NOT_FOUND: Final = Failure(404, "Not found", "Nothing is here.", "/docs shows what there is.", "path")
+_NOT_FOUND: Final = Failure(404, "Not found", "Nothing is here.", "Check the path.", "path")
+_SEE_DOCS: Final = replace(_NOT_FOUND, hint="/docs shows what there is.")
 _OTHER_METHOD: Final = "Method not allowed"
 _NOT_HERE: Final = Failure(
     421, "Wrong host", "Without API keys only requests to this machine's own names are answered.",
@@ -188,6 +190,7 @@ class Gate:
         self._keys = keys
         self._limiter = limiter
         self._routes = Routes(policy)
+        self._nothing = _SEE_DOCS if ("GET", "/docs") in policy else _NOT_FOUND
         self._body = Body()
         self._of_data, self._of_pages = headers_of(page=False, tls=tls), headers_of(page=True, tls=tls)
         self._began, self._ended, self._finished = tuple(began), tuple(ended), tuple(finished)
@@ -258,7 +261,7 @@ class Gate:
             if wait:
                 raise RefusedError(_too_often(wait))
         if site is None:
-            raise RefusedError(_NOT_FOUND)
+            raise RefusedError(self._nothing)
         if not is_listed:
             allow = ", ".join(sorted(site.needs))
             raise RefusedError(
