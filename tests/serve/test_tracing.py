@@ -14,6 +14,7 @@ from tenure.app.scorer import open_scorer
 from tenure.core.errors import ConfigError
 from tenure.core.time import EPOCH
 from tenure.score.served import Ask, ServedScore
+from tenure.serve.body import GoneError
 from tenure.serve.gate import App, Gate, Receive, Scope, Send
 from tenure.serve.keys import KeyRing
 from tenure.serve.limits import Limiter
@@ -125,13 +126,27 @@ def test_a_failure_marks_the_span_without_its_message() -> None:
     assert SECRET not in failed.to_json() + unknown.to_json()
 
 
-def test_asks_that_nobody_answers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenure.serve.tracing.REMEMBERED", 3)
+def test_what_a_caller_asked_who_hung_up_is_forgotten() -> None:
+    trace, exporter = traced()
+    scorer = TracedScorer(Scorer(TracedObserver(Metrics(), trace)), trace)
+    wanted = [Ask(f"c{n}") for n in range(3)]
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        assert [scorer.peek(one) for one in wanted] == [None] * 3
+        raise GoneError
+
+    ask(trace.app(gated(app)), f"/v1/score/{SECRET}")
+    assert not trace._asked
+    scorer.score(wanted)  # or another ask that has come to the address of one of these
+    request, batch = exporter.get_finished_spans()
+    assert (request.name, batch.name) == ("GET /v1/score/{customer_id}", "score batch")
+    assert not batch.links
+
+
+def test_what_no_request_asks_is_not_remembered() -> None:
     trace, _ = traced()
-    asks = [Ask(f"c{n}") for n in range(10)]
-    for one in asks:
-        trace.remember(one)
-    assert len(trace._asked) == 3
+    trace.remember(Ask("c1"))
+    assert not trace._asked
 
 
 @pytest.fixture

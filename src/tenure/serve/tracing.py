@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenure.core.errors import ConfigError
@@ -31,7 +32,6 @@ __all__ = ["Scorer", "TracedObserver", "TracedScorer", "Tracing", "is_wanted", "
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 EXPORTERS = "OTEL_TRACES_EXPORTER"
 FAILURE = 500
-REMEMBERED = 10_000  # asks whose request is known; those of callers who hung up are forgotten by and by
 
 
 def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
@@ -73,7 +73,7 @@ class Tracing:
         self._extract = context.TraceContextTextMapPropagator().extract
         self._nothing: Any = require("opentelemetry.context").Context()
         self._tracer = provider.get_tracer("tenure")
-        self._asked: dict[int, Any] = {}
+        self._asked: dict[int, Any] = {}  # spans of requests that are not over, by the addresses of their asks
 
     def app(self, app: App) -> App:
         """The same application, with a span for every request."""
@@ -104,16 +104,30 @@ class Tracing:
             return send(message)
 
         with self._trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            await app(scope, receive, told)
+            with self._remembering():
+                await app(scope, receive, told)
             route = _route(scope)
             span.update_name(f"{method} {route}")
             span.set_attribute("http.route", route)
 
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Hold what a request asks until it is over, so that no other ask has one of its addresses; then forget it."""
+        asks: list[Ask] = []
+        before = _request.set(asks)
+        try:
+            yield
+        finally:
+            _request.reset(before)
+            for ask in asks:
+                self._asked.pop(id(ask), None)
+
     def remember(self, ask: Ask) -> None:
-        """The request that is being answered wants this."""
-        if len(self._asked) >= REMEMBERED:
-            self._asked.pop(next(iter(self._asked)), None)
-        self._asked[id(ask)] = self._trace.get_current_span().get_span_context()
+        """The request that is being answered wants this; what no request wants is not remembered."""
+        asks = _request.get()
+        if asks is not None:
+            asks.append(ask)
+            self._asked[id(ask)] = self._trace.get_current_span().get_span_context()
 
     @contextmanager
     def batch(self, asks: Sequence[Ask]) -> Iterator[Any]:
@@ -238,6 +252,7 @@ class TracedObserver:
         self._tracing.happened("breaker", {"tenure.dependency": name, "tenure.state": state})
 
 
+_request: ContextVar[list[Ask] | None] = ContextVar("tenure_asks", default=None)  # what the request at hand has asked
 _current: list[Tracing] = []
 
 
