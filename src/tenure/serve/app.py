@@ -13,7 +13,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
-from starlette.routing import Route
 
 from tenure.serve.batcher import Batcher
 from tenure.serve.describe import components
@@ -46,6 +45,7 @@ REQUESTS: Sequence[type[BaseModel]] = (ScoreRequest, ScoresRequest, EventsReques
 ANSWERS: Sequence[type[BaseModel]] = (
     ScoreAnswer, ScoresAnswer, ErrorItem, EventsAnswer, CustomerAnswer, LiveAnswer, ReadyAnswer, AboutAnswer, Problem,
 )  # fmt: skip
+DESCRIPTION = ("/docs", "/openapi.json")
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of `tenure keys create`."},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
@@ -158,7 +158,7 @@ def create_app(service: Service, *, finished: Sequence[Callable[[Finished], None
         straight_to(api),
         keys=service.keys,
         limiter=service.limiter,
-        policy=_policy_of(api),
+        policy=_policy(docs=service.settings.docs),
         tls=service.tls,
         began=[metrics.began],
         ended=[metrics.ended],
@@ -167,8 +167,6 @@ def create_app(service: Service, *, finished: Sequence[Callable[[Finished], None
     return Application(gate, api)
 
 
-def _policy_of(api: FastAPI) -> Policy:
-    """The lines of which there are routes: to the gate, a description that is left out is a path like any other."""
-    found = [(route.path, route.methods or ()) for route in api.routes if isinstance(route, Route)]
-    routes = {(method, path) for path, methods in found for method in methods}
-    return {line: need for line, need in POLICY.items() if line in routes}
+def _policy(*, docs: bool) -> Policy:
+    """Without the lines of the description where it is left out: to the gate, its paths then are as any other."""
+    return POLICY if docs else {line: need for line, need in POLICY.items() if line[1] not in DESCRIPTION}
