@@ -56,7 +56,7 @@ class HybridRows:
     newest : int64 array (n,)
         From when on the newest event counts that was folded; `NOTHING` where none was, or the states cannot be had.
     folded : int64 array (n,)
-        When the newest record was appended that was folded into the customer's partition; `NOTHING` where the states
+        Until when the log has been folded into the customer's partition (see `Vectors`); `NOTHING` where the states
         cannot be had.
     attributes_as_of : int64 array (n,)
         The instant of the customer's batch row; `NOTHING` where there is none.
@@ -64,6 +64,27 @@ class HybridRows:
         Every feature by name, in the order of their declaration: numbers, NaN where missing, or texts.
     read_at : int
         When they were read.
+
+    Examples
+    --------
+    A customer of whom the store knows what was appended until two seconds ago, and one of whom it knows nothing:
+
+    >>> def instants(*seconds):
+    ...     return np.array(seconds) * _SECOND
+    >>> rows = HybridRows(
+    ...     ("ana", "bo"),
+    ...     instants(9, 9),
+    ...     ("online", "none"),
+    ...     np.array([True, False]),
+    ...     np.array([False, True]),
+    ...     instants(5, 0),
+    ...     instants(7, 0),
+    ...     instants(0, 0),
+    ...     {},
+    ...     9 * _SECOND,
+    ... )
+    >>> rows.ages()
+    [2.0]
     """
 
     customer_id: tuple[str, ...]
@@ -80,7 +101,7 @@ class HybridRows:
     def ages(self) -> list[float]:
         """How old the features of events were when they were read, in seconds, one number for each row that has any.
 
-        Since the newest folded record was appended, or since the batch; a clock that is behind says 0.
+        Since the instant until which the log had been folded, or since the batch; a clock that is behind says 0.
         """
         since = {"online": self.folded, "batch": self.as_of}
         read = [int(since[events][place]) for place, events in enumerate(self.events) if events != "none"]
