@@ -1,6 +1,7 @@
 """A client that loads a service: run as a process of its own, so that it does not take the service's processor time.
 
-Enters: a plan as JSON on stdin. Leaves: a line of JSON with what was seen. Closed loop: every connection sends its next
+Enters: a plan as JSON on stdin. Leaves: a line of JSON with what was seen, and with the instant of `time.perf_counter`,
+a clock that all processes share, from which its instants count. Closed loop: every connection sends its next
 request when it has its answer, which measures throughput. Open loop: requests are due at instants drawn before,
 whatever the service does, and a latency counts from the instant at which its request was due, so that a service that
 stalls cannot hide the requests that it kept from being sent (Tene's "coordinated omission").
@@ -32,7 +33,7 @@ class Tally:
     kinds: list[int] = field(default_factory=list)
     statuses: collections.Counter[int] = field(default_factory=collections.Counter)
     marks: collections.Counter[str] = field(default_factory=collections.Counter)
-    timeline: list[tuple[float, str]] = field(default_factory=list)
+    timeline: list[tuple[float, float, int, str]] = field(default_factory=list)
     lost: int = 0
 
 
@@ -118,7 +119,7 @@ class Run:
             found = json.loads(body)
             mark = f"{found['source']}{'*' if found['degraded'] else ''}"
             tally.marks[mark] += 1
-            tally.timeline.append((now - self.begun, mark))
+            tally.timeline.append((due - self.begun, now - self.begun, kind, mark))
 
     def gone(self, connection: Connection) -> None:
         self.open -= 1
@@ -177,9 +178,11 @@ class Run:
 def main() -> None:
     plan = json.load(sys.stdin)
     uvloop.install()
-    tally = uvloop.run(Run(plan).run())
+    run = Run(plan)
+    tally = uvloop.run(run.run())
     json.dump(
         {
+            "begun": run.begun,
             "seconds": tally.seconds,
             "due": tally.due,
             "kinds": tally.kinds,

@@ -21,7 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -35,6 +35,8 @@ from tenure.score.table import published_runs
 TENURE = str(Path(sys.executable).with_name("tenure"))
 CLIENT = str(Path(__file__).with_name("_client.py"))
 READY_SECONDS = 120.0
+Address = tuple[str, int]
+"""Host and port."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,26 @@ class Served:
     rows: list[dict[str, Any]]
 
 
+class Answered(NamedTuple):
+    """When a request was due and answered, of which kind it was, and its score's source, with * where degraded."""
+
+    due: float
+    at: float
+    kind: int
+    mark: str
+
+
 @dataclass(frozen=True)
 class Seen:
-    """What a client saw."""
+    """What a client saw. `begun` is an instant of `time.perf_counter`; `due` and `timeline` count from it."""
 
+    begun: float
     seconds: np.ndarray[Any, np.dtype[np.float64]]
     due: np.ndarray[Any, np.dtype[np.float64]]
     kinds: np.ndarray[Any, np.dtype[np.int64]]
     statuses: Mapping[str, int]
     marks: Mapping[str, int]
-    timeline: list[tuple[float, str]]
+    timeline: list[Answered]
     lost: int
     length: float
 
@@ -104,10 +116,10 @@ def served_project(folder: Path, customers: int) -> Served:
                   table.column("customer_id").to_pylist(), rows)  # fmt: skip
 
 
-def get(path: str, token: str | None = None) -> bytes:
-    """The bytes of a request."""
+def get(path: str, token: str | None = None, *, host: str = "127.0.0.1") -> bytes:
+    """The bytes of a request; the host as its header names it, with a port where it needs one."""
     key = f"Authorization: Bearer {token}\r\n" if token else ""
-    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{key}\r\n".encode()
 
 
 def post(path: str, document: Any, token: str | None = None) -> bytes:
@@ -119,7 +131,7 @@ def post(path: str, document: Any, token: str | None = None) -> bytes:
 
 
 def load_with(
-    port: int,
+    address: Address,
     payloads: Sequence[bytes],
     *,
     seconds: float,
@@ -131,8 +143,8 @@ def load_with(
 ) -> subprocess.Popen[str]:
     """Start a client; `seen` waits for it."""
     plan = {
-        "host": "127.0.0.1", "port": port, "seconds": seconds, "rate": rate, "connections": connections, "seed": seed,
-        "payloads": [base64.b64encode(one).decode() for one in payloads],
+        "host": address[0], "port": address[1], "seconds": seconds, "rate": rate, "connections": connections,
+        "seed": seed, "payloads": [base64.b64encode(one).decode() for one in payloads],
         "kinds": list(kinds or [0] * len(payloads)), "marks": marks,
     }  # fmt: skip
     client = subprocess.Popen([sys.executable, CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -144,16 +156,16 @@ def load_with(
 
 def seen(client: subprocess.Popen[str], length: float) -> Seen:
     """What a client saw, once it has ended."""
-    found = json.loads(client.stdout.read() if client.stdout is not None else "")
-    client.wait()
-    return Seen(np.array(found["seconds"]), np.array(found["due"]), np.array(found["kinds"], dtype=np.int64),
-                found["statuses"], found["marks"], [(at, mark) for at, mark in found["timeline"]], found["lost"],
-                length)  # fmt: skip
+    with client:
+        found = json.loads(client.stdout.read() if client.stdout is not None else "")
+    return Seen(found["begun"], np.array(found["seconds"]), np.array(found["due"]),
+                np.array(found["kinds"], dtype=np.int64), found["statuses"], found["marks"],
+                [Answered(*one) for one in found["timeline"]], found["lost"], length)  # fmt: skip
 
 
-def loaded(port: int, payloads: Sequence[bytes], *, seconds: float, **options: Any) -> Seen:
+def loaded(address: Address, payloads: Sequence[bytes], *, seconds: float, **options: Any) -> Seen:
     """Load a service and see."""
-    return seen(load_with(port, payloads, seconds=seconds, **options), seconds)
+    return seen(load_with(address, payloads, seconds=seconds, **options), seconds)
 
 
 def free_port() -> int:

