@@ -314,6 +314,7 @@ def impatient(fate: Fate) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(consumer_module, "bury", fateful)
         patch.setattr(consumer_module, "_LOOK_SECONDS", 0.0)
+        patch.setattr(consumer_module, "_REST_SECONDS", 0.0)
         patch.setattr(consumer_module, "_PATIENCE_SECONDS", 0.0)
         patch.setattr(consumer_module, "_SWEEP_CUSTOMERS", 2)
         yield

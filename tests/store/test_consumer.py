@@ -1,15 +1,19 @@
-"""What the consumer does beside folding: it trims a log that is a file, and only what is archived and old."""
+"""What the consumer does beside folding: it says that a quiet log is folded, and trims one that is a file.
+
+Only what is archived and old is trimmed.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from tenure.core.errors import StateError
-from tenure.core.time import fixed_clock
+from tenure.core.errors import FencedError, StateError
+from tenure.core.time import fixed_clock, from_micros, to_micros
+from tenure.source.log import partition_of
 from tenure.source.log_sqlite import SqliteLog, open_sqlite_log
 from tenure.store.consumer import Consumer, caught_up
 from tenure.store.protocol import Update
@@ -41,6 +45,60 @@ def fold(stream: Stream) -> None:
 
 def firsts(stream: Stream) -> list[int]:
     return [first for first, _ in stream.log.bounds().values()]
+
+
+def folded_until(stream: Stream) -> list[datetime]:
+    customers = ["ana", "bo", "cy"]
+    found = read_vectors(stream.store, stream.rules.layout, customers, clock=stream.clock)
+    return [from_micros(one) for one in found.folded]
+
+
+def rest(stream: Stream, turns: int) -> None:
+    """A consumer with nothing to do goes round so many times."""
+    left = iter(range(turns))
+    Consumer(stream).run(lambda: next(left, None) is None, poll_seconds=0.0)
+
+
+def test_features_of_a_quiet_log_do_not_grow_old() -> None:
+    with small_stream() as stream:
+        monday = stream.clock()
+        assert folded_until(stream) == [monday] * 3
+        tuesday = replace(stream, clock=lambda: monday + timedelta(days=1))
+        marks = stream.store.marks()
+        rest(tuesday, 1)
+        assert folded_until(stream) == [monday + timedelta(days=1)] * 3
+        after = stream.store.marks()
+        assert {one: mark.position for one, mark in after.items()} == {
+            one: mark.position for one, mark in marks.items()
+        }
+        assert {mark.note["appended"] for mark in after.values()} == {to_micros(monday)}
+        rest(replace(stream, clock=lambda: monday + timedelta(days=1, seconds=1)), 1)
+        assert folded_until(stream) == [monday + timedelta(days=1, seconds=1)] * 3, "whoever comes next says it anew"
+
+
+def test_what_waits_on_the_log_is_not_taken_for_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_stream() as stream:
+        monday = stream.clock()
+        monkeypatch.setattr(Consumer, "_take", lambda *_: None)  # as while a store is too slow to keep up
+        behind = later(stream, 1)
+        rest(behind, 3)
+        behind.log.close()
+        waiting = {partition_of(customer, 2) for customer in ("ana", "bo", "cy")}
+        assert waiting == {0, 1}
+        assert folded_until(stream) == [monday] * 3
+
+
+def test_whoever_lost_a_partition_cannot_say_that_it_is_folded() -> None:
+    with small_stream() as stream:
+        monday = stream.clock()
+        late = replace(stream, clock=lambda: monday + timedelta(days=1))
+        consumer = Consumer(late)
+        consumer.assigned([0, 1])
+        for partition in (0, 1):
+            stream.store.claim(partition)
+        with pytest.raises(FencedError):
+            consumer._note_rest()
+        assert folded_until(stream) == [monday] * 3
 
 
 def test_what_is_archived_and_old_is_trimmed() -> None:

@@ -16,6 +16,10 @@ missed is read again from the log, and what it has twice is one record, because 
 
 **A store that has lost its states** has no mark of the partition, or a mark that is not ready. The consumer has it
 restored (`tenure.store.restore`) before it reads on.
+
+**A quiet log is not a late one.** Where there is nothing to fold, the note of the mark says every few seconds at which
+instant everything was folded (`caught_up`). That is a write like any other: it is refused to whoever lost the
+partition, leaves the position where it is, and may happen twice.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ __all__ = ["COUNTS", "Consumer", "Progressed", "caught_up", "fits"]
 COUNTS = ("events", "duplicates", "known", "late", "dead")
 _FIRST_PATIENCE_SECONDS, _PATIENCE_SECONDS = 0.05, 2.0
 _LOOK_SECONDS = 1.0
+_REST_SECONDS = 5.0
 _SWEEP_CUSTOMERS = 2_000
 _ARCHIVE_ROWS = 200_000
 
@@ -100,7 +105,7 @@ class Consumer:
         self._held: dict[int, _Held] = {}
         self._ours: set[int] = set()
         self._patience = _FIRST_PATIENCE_SECONDS
-        self._next_look = 0.0
+        self._next_look = self._next_rest = 0.0
 
     def run(self, stop: Callable[[], bool], poll_seconds: float = 0.2) -> None:
         """Read and fold until `stop` says so; then archive what is buffered and give the partitions back.
@@ -292,8 +297,22 @@ class Consumer:
                     self._let_go(partition)
                 else:
                     self._sweep(partition, held)
+            self._note_rest()
         except StateError as error:
             self._wait_out(error)
+
+    def _note_rest(self) -> None:
+        """Write down that there is nothing to fold, for partitions whose newest record does not say so by its age."""
+        if time.monotonic() < self._next_rest:
+            return
+        self._next_rest = time.monotonic() + _REST_SECONDS
+        now = to_micros(self.stream.clock())  # before the log is asked: what it has not by then is appended later
+        ends = self.stream.log.bounds()
+        for partition, held in self._held.items():
+            is_quiet = now - int(held.mark.note.get("appended", 0)) >= _REST_SECONDS * 1e6
+            if is_quiet and (held.mark.position or 0) >= ends[partition][1]:
+                update = Update(position=held.mark.position, note={**held.mark.note, "caught_up": now})
+                held.mark = self.stream.store.apply(partition, held.mark, update)
 
     def _sweep(self, partition: int, held: _Held) -> None:
         """Go through the customers once a day, some at a time, for tiles of those who are not heard of any more."""

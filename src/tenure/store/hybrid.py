@@ -59,7 +59,7 @@ class HybridRow:
     events : {"online", "batch", "none"}
         Where the features of events come from; none: the customer is unknown to both.
     events_age : timedelta or None
-        How long before the reading the newest record was appended that has been folded (online), or the batch ran.
+        How long before the reading the log had been folded as far as it went (online), or the batch ran.
     attributes_age : timedelta or None
         How long before the reading the batch ran that the attributes come from; None: there are none.
     """
@@ -223,4 +223,4 @@ def _plain(column: Column, kind: Kind) -> Sequence[float | int | str | None]:
 
 
 def _since(now: datetime, micros: Any) -> timedelta | None:
-    return None if micros == NOTHING else now - from_micros(int(micros))
+    return None if micros == NOTHING else max(now - from_micros(int(micros)), timedelta(0))

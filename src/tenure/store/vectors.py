@@ -40,7 +40,7 @@ class Vectors:
         The instant that each row speaks for, microseconds UTC.
     folded : int64 array (n,)
         Until when, in microseconds UTC, the log has been folded into the customer's partition: the time at which the
-        newest folded record was appended.
+        newest folded record was appended, or later, where the consumer then found nothing more to fold.
     newest : int64 array (n,)
         From when on, in microseconds UTC, the newest event counts that is in the customer's state; `NOTHING` of
         `tenure.features.state` where there is none.
@@ -120,5 +120,5 @@ def finished(layout: Layout, kept: Sequence[Kept], as_of: datetime | None, clock
         at = np.maximum(at, states.floor)
     states = settle(states, at)  # an event that was ahead when it was folded may count by now
     notes: list[Mapping[str, Any]] = [one.mark.note if one.mark else {} for one in kept]
-    folded = np.array([int(note.get("appended", 0)) for note in notes], dtype=np.int64)
+    folded = np.array([max(note.get("appended", 0), note.get("caught_up", 0)) for note in notes], dtype=np.int64)
     return Vectors(tuple(one.customer_id for one in kept), at, folded, states.floor, finish(states, at))
