@@ -4,8 +4,9 @@ Enters: what the service was told. Leaves: states that are kept fresh for as lon
 child never outlives the service, however that ends, and the service never waits for the child: it folds in a process of
 its own, so that neither takes the other's processor time, nor its memory when it dies.
 
-The features that are folded are the champion's. When a champion with other features is promoted, the child begins anew
-with those, and fills their states; until that is done, the service answers from the batch rows and says so.
+The features that are folded are those of the version that serves. When another one with other features is to serve, the
+child begins anew with those, and fills their states; until that is done, the service answers from the batch rows and
+says so.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tenure.app.place import Place
+from tenure.app.scorer import moved
 from tenure.app.serve import Launch
 from tenure.app.stream import event_schemas, open_stream
 from tenure.app.stream_run import run_consumer
+from tenure.app.wanted import wanted_features
 from tenure.core.database import open_database
 from tenure.core.errors import TenureError
 from tenure.features.declare import FeatureSet
 from tenure.model.registry import Registry
-from tenure.model.verify import read_manifest
 from tenure.serve.logs import logging_as_json
 
 __all__ = ["folding"]
@@ -90,18 +94,28 @@ def _fold(told: str, parent: int) -> None:
     over = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: over.set())
-    place = Launch.from_json(told).place()
     with logging_as_json():
-        while not over.is_set() and os.getppid() == parent:
-            try:
-                _fold_features(place, lambda: over.is_set() or os.getppid() != parent)
-            except TenureError as error:
-                _log.warning("The consumer waits.", extra={"reason": error.message})
-                over.wait(AGAIN_SECONDS)
+        try:
+            _fold_until(Launch.from_json(told), over, lambda: over.is_set() or os.getppid() != parent)
+        except Exception:  # noqa: BLE001 - what escaped from here would be written with its message, whatever that says
+            _log.critical("The consumer failed.", exc_info=True)
+            sys.exit(1)
+
+
+def _fold_until(launch: Launch, over: threading.Event, is_over: Callable[[], bool]) -> None:
+    """Fold on and on; what waiting may mend is waited for. The clock is the service's, also in a replay of the past."""
+    place = launch.place()
+    place = replace(place, clock=moved(place.clock, launch.ahead))
+    while not is_over():
+        try:
+            _fold_features(place, is_over)
+        except TenureError:
+            _log.warning("The consumer waits.", exc_info=True)
+            over.wait(AGAIN_SECONDS)
 
 
 def _fold_features(place: Place, is_over: Callable[[], bool]) -> None:
-    """Fold the champion's features until another champion has others."""
+    """Fold the features of the version that serves, until another one is to serve that has others."""
     database = open_database(place.settings.project.database, root=place.root, reading=True)
     registry = Registry(database, place.workspace / "versions", place.clock)
     due = time.monotonic() + LOOK_SECONDS
@@ -111,7 +125,7 @@ def _fold_features(place: Place, is_over: Callable[[], bool]) -> None:
         if is_over() or time.monotonic() < due:
             return is_over()
         due = time.monotonic() + LOOK_SECONDS
-        return _has_others(registry, features)
+        return _has_others(place, registry, features)
 
     try:
         with open_stream(place) as (stream, features):
@@ -120,12 +134,10 @@ def _fold_features(place: Place, is_over: Callable[[], bool]) -> None:
         database.dispose()
 
 
-def _has_others(registry: Registry, features: FeatureSet) -> bool:
-    """Whether there is a champion with other features than those that are folded."""
+def _has_others(place: Place, registry: Registry, features: FeatureSet) -> bool:
+    """Whether a version is to serve that has other features than those that are folded."""
     try:
-        champion = next((one for one in registry.versions() if "champion" in one.aliases), None)
-        if champion is None:
-            return False
-        return read_manifest(champion.folder, champion.manifest_sha256).features != features
+        served = wanted_features(place, registry)
     except TenureError:
         return False  # a busy database, or a damaged folder, is no reason to stop folding
+    return served is not None and served != features

@@ -1,7 +1,8 @@
 """`tenure stream`: the parts of a project's stream, opened from its settings, and what can be done with them.
 
 Enters: a `Place`. Leaves: an open `Stream` and the results of the verbs. Invariant: the features that are folded are
-those of the champion, or, before there is one, those that the settings declare: what is served is what was trained.
+those of the version that answers (`tenure.app.wanted`), or, before there is one, those that the settings declare: what
+is folded is what is served.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import pyarrow as pa
 from tenure.app.features import require_known
 from tenure.app.history import declared_features, default_as_of, open_history
 from tenure.app.place import Place
-from tenure.core.errors import ConfigError, HistoryError, NotFoundError
+from tenure.app.wanted import wanted_features
+from tenure.core.errors import ConfigError, HistoryError
 from tenure.core.progress import Progress, silent
 from tenure.core.time import from_micros, parse_timezone
 from tenure.features.declare import FeatureSet, declare, splits
 from tenure.features.series import Layout
 from tenure.features.snapshot import everyone
-from tenure.model.verify import read_manifest
 from tenure.source.event_schema import EventSchema
 from tenure.source.history import History
 from tenure.source.logs import open_log
@@ -111,27 +112,18 @@ def event_schemas(place: Place) -> dict[str, EventSchema]:
 
 
 def stream_features(place: Place, progress: Progress = silent) -> FeatureSet:
-    """The champion's features; before there is one, those that the settings declare.
+    """The features of the version that answers; before there is one, those that the settings declare.
 
     Raises
     ------
     NotFoundError
-        The champion's features need events that the settings no longer name.
+        The version's features need events that the settings no longer name.
     ArtifactError
-        The champion's manifest is absent or another one.
+        The version's manifest is absent or another one.
     """
-    registry = place.registry()
-    if "champion" in registry.aliases():
-        champion = registry.resolve("champion")
-        # The manifest says which, and hashes to what was registered; the model beside it is nobody's business here.
-        features = read_manifest(champion.folder, champion.manifest_sha256).features
-        missing = sorted({feature.event for feature in features.events} - place.settings.events.keys())
-        if missing:
-            raise NotFoundError(
-                f"The champion's features need events that tenure.toml does not name: {', '.join(missing)}.",
-                hint="Bring the sections back, or train and promote a version without them.",
-            )
-        return features
+    served = wanted_features(place, place.registry())
+    if served is not None:
+        return served
     if not splits(place.settings.features) and place.settings.customers is None:
         return declare(place.settings.features)
     with place.alone(progress), place.engine() as engine:
