@@ -211,6 +211,21 @@ def test_after_failures_in_a_row_it_is_left_alone_and_then_tried_once() -> None:
     assert heard == [("store", state) for state in ("open", "half_open", "open", "half_open", "closed")]
 
 
+def test_after_its_rest_it_is_half_open_though_nobody_calls() -> None:
+    clock, heard = Seconds(), []
+    guard = Guard(
+        "store", PATIENT, failures=1, cooldown_seconds=2.0, monotonic=clock, told=lambda *it: heard.append(it)
+    )
+    refusal(guard)
+    clock.now = 1.9
+    assert {guard.state} == {"open"}
+    clock.now = 2.0
+    assert {guard.state} == {"half_open"}
+    assert heard == [("store", "open")], "nobody has tried yet"
+    assert refusal(guard).ids["reason"] == "failed"
+    assert {guard.state} == {"open"}
+
+
 def test_half_open_lets_exactly_one_through() -> None:
     clock, free, started = Seconds(), Event(), Event()
     guard = Guard("store", PATIENT, failures=1, monotonic=clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event
 from time import monotonic, sleep
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tenure.core.errors import ArtifactError, UnavailableError
-from tenure.core.guard import State
+from tenure.core.guard import Guard, State
 from tenure.model.protocol import Matrix, Vector
 from tenure.model.relay import Member, Relay
 
@@ -43,6 +44,18 @@ def odd(matrix: Matrix) -> Vector:
     return np.full(len(matrix), np.nan)
 
 
+@pytest.fixture
+def long_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is left alone stays so until the end of the test."""
+    monkeypatch.setattr("tenure.model.relay.Guard", partial(Guard, cooldown_seconds=PATIENT))
+
+
+@pytest.fixture
+def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever failed is tried again at once."""
+    monkeypatch.setattr("tenure.model.relay.Guard", partial(Guard, cooldown_seconds=0.0))
+
+
 def test_the_first_member_answers() -> None:
     answer = Relay([says(1), says(2)], PATIENT).ask(ROWS)
     assert (answer.value.tolist(), answer.by, answer.passed_over) == ([1.0, 1.0, 1.0], "says 1", ())
@@ -70,9 +83,10 @@ def test_who_fails_is_passed_over(predict: Callable[[Matrix], Vector], reason: s
     assert [(one.name, one.reason) for one in answer.passed_over] == [("bad", reason)]
 
 
+@pytest.mark.usefixtures("long_rest")
 def test_who_fails_again_and_again_is_left_alone_for_a_while() -> None:
     heard: list[tuple[str, State]] = []
-    relay = Relay([Member("bad", fails), says(2)], PATIENT, cooldown_seconds=PATIENT, told=lambda *it: heard.append(it))
+    relay = Relay([Member("bad", fails), says(2)], PATIENT, told=lambda *it: heard.append(it))
     reasons = [relay.ask(ROWS).passed_over[0].reason for _ in range(4)]
     assert reasons == ["bad failed (broken)."] * 3 + ["bad is left alone for a while, after it gave no answer."]
     assert heard == [("bad", "open")]
@@ -94,9 +108,10 @@ def test_where_nobody_answers_the_caller_hears_of_the_last_one(last: Callable[[M
     assert raised.value.ids["dependency"] == "worse"
 
 
+@pytest.mark.usefixtures("no_rest")
 def test_a_member_that_hangs_costs_a_few_threads_and_no_time() -> None:
     hanging = Hanging()
-    relay = Relay([Member("hangs", hanging.predict), says(2)], 0.01, cooldown_seconds=0.0)
+    relay = Relay([Member("hangs", hanging.predict), says(2)], 0.01)
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: relay.ask(ROWS), range(64)))
     assert {answer.by for answer in answers} == {"says 2"}
@@ -105,9 +120,10 @@ def test_a_member_that_hangs_costs_a_few_threads_and_no_time() -> None:
     hanging.free.set()
 
 
+@pytest.mark.usefixtures("no_rest")
 def test_a_member_that_was_late_is_asked_again_once_its_calls_have_ended() -> None:
     hanging = Hanging()
-    relay = Relay([Member("hangs", hanging.predict), says(2)], 0.01, cooldown_seconds=0.0)
+    relay = Relay([Member("hangs", hanging.predict), says(2)], 0.01)
     for _ in range(8):
         relay.ask(ROWS)
     hanging.free.set()

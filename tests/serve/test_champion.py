@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tenure.app.champion import AGAIN_SECONDS, Champion
 from tenure.app.place import Place
+from tenure.app.serve_stream import _has_others
+from tenure.app.stream import stream_features
 from tenure.core.errors import ArtifactError, NotFoundError
+from tenure.features.declare import Feature, FeatureSet
 from tenure.model import verify as verification
 from tests.serve.sealed import promote, write_site
 
@@ -89,6 +93,47 @@ def test_before_the_alias_exists_the_latest_version_answers(site: Place) -> None
     aliased = champion.look()
     assert aliased is not None
     assert (aliased.alias, aliased.version) == ("nightly", before), "the same version is not loaded twice"
+
+
+@pytest.fixture
+def differing(monkeypatch: pytest.MonkeyPatch) -> dict[str, FeatureSet]:
+    """Let the versions have other features than each other."""
+    found = {name: FeatureSet((Feature("order", op),)) for name, op in (("v1", "count"), ("v2", "days_since_last"))}
+    monkeypatch.setattr(
+        "tenure.app.wanted.read_manifest", lambda folder, _: SimpleNamespace(features=found[folder.name])
+    )
+    return found
+
+
+def test_the_stream_folds_the_features_of_the_version_that_answers(
+    site: Place, differing: dict[str, FeatureSet]
+) -> None:
+    assert stream_features(site) == differing["v1"]
+    nightly = Place.load(site.root / "tenure.toml", {("serve", "alias"): "nightly"})
+    assert stream_features(nightly) == differing["v2"], "the alias does not exist, and the latest version answers"
+    promote(site, "v1", "nightly")
+    assert stream_features(nightly) == differing["v1"]
+    promote(site, "v2")
+    assert stream_features(site) == differing["v2"]
+    assert stream_features(nightly) == differing["v1"]
+
+
+def test_the_stream_beside_a_service_notices_when_its_alias_moves(
+    site: Place, differing: dict[str, FeatureSet]
+) -> None:
+    place = Place.load(site.root / "tenure.toml", {("serve", "alias"): "nightly"})
+    assert not _has_others(place, place.registry(), differing["v2"])
+    promote(site, "v1", "nightly")
+    assert _has_others(place, place.registry(), differing["v2"])
+    promote(site, "v2")
+    assert not _has_others(place, place.registry(), differing["v1"]), "the champion serves elsewhere"
+
+
+def test_features_of_events_that_the_settings_lost_are_not_folded(site: Place) -> None:
+    with pytest.raises(
+        NotFoundError, match=r"The features of v1 need events that tenure\.toml does not name: login, pay"
+    ):
+        stream_features(site)
 
 
 def test_a_worth_that_the_new_version_does_not_know_is_refused(site: Place) -> None:

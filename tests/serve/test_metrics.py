@@ -86,6 +86,16 @@ def test_levels_follow_what_is_now() -> None:
     assert "tenure_requests_in_flight[]" not in values(metrics)
 
 
+def test_a_breaker_that_is_no_more_does_not_stay_open() -> None:
+    metrics = Metrics()
+    metrics.turned("xgboost", "open")
+    metrics.turned("log", "open")
+    metrics.breakers({"logistic": "closed", "log": "half_open"})
+    found = values(metrics)
+    states = {name: found.get(f"tenure_breaker_state['{name}']", 0) for name in ("xgboost", "logistic", "log")}
+    assert states == {"xgboost": 0, "logistic": 0, "log": 1}
+
+
 @given(st.lists(st.floats(0, 1e7)))
 def test_many_observations_fall_into_the_buckets_that_one_each_would(ages: list[float]) -> None:
     metrics = Metrics()

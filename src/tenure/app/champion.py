@@ -15,12 +15,14 @@ from collections.abc import Callable
 from sqlalchemy.engine import Engine
 
 from tenure.app.place import Place
+from tenure.app.wanted import wanted
 from tenure.core.errors import TenureError
+from tenure.core.guard import State, nobody
 from tenure.model.artifact import LoadedVersion, load_version
-from tenure.model.registry import LATEST, Registry, Version
+from tenure.model.registry import Registry, Version
 from tenure.score.live import LiveModel
 
-__all__ = ["Champion", "wanted"]
+__all__ = ["Champion"]
 
 AGAIN_SECONDS = 60.0
 
@@ -34,6 +36,8 @@ class Champion:
         The project; `[serve] alias` names the alias.
     database : Engine
         Where versions and aliases are read.
+    told : callable
+        Told the name and the new state when a breaker before a part of the version turns.
     monotonic : callable
         Seconds on a clock that never runs backwards.
 
@@ -56,8 +60,15 @@ class Champion:
     → Train a version with `tenure train`.
     """
 
-    def __init__(self, place: Place, database: Engine, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._place, self._monotonic = place, monotonic
+    def __init__(
+        self,
+        place: Place,
+        database: Engine,
+        *,
+        told: Callable[[str, State], None] = nobody,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place, self._told, self._monotonic = place, told, monotonic
         self._registry = Registry(database, place.workspace / "versions", place.clock)
         self._refusal: TenureError | None = None
         self._refused, self._again_at = ("", ""), 0.0
@@ -96,23 +107,8 @@ class Champion:
 
     def _live(self, loaded: LoadedVersion, alias: str | None) -> LiveModel:
         settings, clock = self._place.settings, self._place.clock
-        return LiveModel.of(loaded, settings.value, alias=alias, clock=clock, seconds=settings.serve.budget_seconds)
-
-
-def wanted(place: Place, registry: Registry) -> tuple[Version, str | None]:
-    """The version that shall answer, and the alias under which it does; None: the alias does not exist yet.
-
-    Raises
-    ------
-    NotFoundError
-        There is no version yet.
-    """
-    alias = place.settings.serve.alias
-    versions = registry.versions()
-    for version in versions:
-        if alias in version.aliases:
-            return version, alias
-    return (versions[0] if versions else registry.resolve(LATEST)), None
+        seconds, told = settings.serve.budget_seconds, self._told
+        return LiveModel.of(loaded, settings.value, alias=alias, clock=clock, seconds=seconds, told=told)
 
 
 def _identity(version: Version) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from tenure.app.compare import CompareResult, compare_models
 from tenure.app.explain import Explanation, explain_customer, shap_of
 from tenure.app.features import write_features
 from tenure.app.place import Place
-from tenure.app.scorer import ahead_of, moved, open_scorer
+from tenure.app.scorer import ahead_of, looked_after, moved, open_scorer
 from tenure.app.scoring import load, score
 from tenure.app.stream_append import Appended, append_events
 from tenure.app.stream_read import customer_vectors
@@ -166,8 +166,9 @@ class Project:
     def scorer(self, as_of: str | datetime | None = None) -> Iterator[HybridScorer]:
         """Score customers one by one or some at once, from the cheapest source that is fresh enough.
 
-        In a `with` block, as it holds the online store open. `as_of` lets live features begin at an instant of the
-        past instead of now, from which they go on with the clock.
+        In a `with` block, as it holds the online store open. Within it another version and another batch are noticed as
+        by the service, every `[serve] refresh_seconds`. `as_of` lets live features begin at an instant of the past
+        instead of now, from which they go on with the clock.
 
         Raises
         ------
@@ -178,7 +179,8 @@ class Project:
         """
         start = self._cutoff(as_of)
         clock = None if start is None else moved(self.place.clock, ahead_of(self.place, start))
-        with open_scorer(self.place, as_of=clock) as opened:
+        every_seconds = self.place.settings.serve.refresh_seconds
+        with open_scorer(self.place, as_of=clock) as opened, looked_after(opened, every_seconds):
             yield opened.scorer
 
     def version(self, name: str | None = None) -> LoadedVersion:

@@ -21,12 +21,14 @@ from sqlalchemy.engine import Engine
 from tenure.app.champion import Champion
 from tenure.app.place import Place
 from tenure.app.stream import event_schemas
+from tenure.app.watcher import Watcher
 from tenure.core.database import open_database
 from tenure.core.errors import ConfigError, HistoryError
 from tenure.core.time import Clock, format_instant
 from tenure.score.cache import Cache, MemoryCache, NoCache
 from tenure.score.cache_redis import RedisCache
 from tenure.score.hybrid import HybridScorer
+from tenure.score.live import LiveModel
 from tenure.score.observe import Observer, silent_observer
 from tenure.score.precomputed import Precomputed
 from tenure.source.log import EventLog
@@ -34,7 +36,7 @@ from tenure.source.logs import open_log
 from tenure.store.hybrid import OnlineRows
 from tenure.store.online import open_online
 
-__all__ = ["OpenedScorer", "ahead_of", "moved", "open_cache", "open_scorer"]
+__all__ = ["OpenedScorer", "ahead_of", "looked_after", "moved", "open_cache", "open_scorer"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,51 @@ class OpenedScorer:
     database: Engine
     log: EventLog | None
     rows: OnlineRows | None
+
+    def follow(self) -> LiveModel | None:
+        """Answer with the version that the alias points at; gives its model where it is another one than before.
+
+        Raises
+        ------
+        TenureError
+            As `Champion.look`; the one before goes on answering.
+        """
+        model = self.champion.look()
+        if model is not None:
+            self.scorer.switch(model)
+        return model
+
+
+@contextmanager
+def looked_after(opened: OpenedScorer, every_seconds: float) -> Iterator[None]:
+    """Notice another version, and another batch, during the block; what cannot be looked at stays as it was.
+
+    Parameters
+    ----------
+    opened : OpenedScorer
+        What is looked after.
+    every_seconds : float
+        How often it is looked at.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tenure.app.training import train_version
+    >>> from tenure.testing.shop import write_shop
+    >>> place = Place.load(write_shop(Path(tempfile.mkdtemp())))
+    >>> done = train_version(place)
+    >>> with open_scorer(place) as opened, looked_after(opened, 1.0):
+    ...     opened.scorer.model.name
+    'v1'
+    """
+
+    def of_looks(*, failed: bool) -> None:
+        """The log says what is the matter; whoever asks for a score is told by the score."""
+
+    duties = {"new version": opened.follow, "dependencies": opened.scorer.probe}
+    with Watcher(duties, of_looks, every_seconds=every_seconds):
+        yield
 
 
 @contextmanager
@@ -108,7 +155,7 @@ def open_scorer(
         place.database().dispose()  # makes the tables that are missing; what follows only reads
         database = open_database(place.settings.project.database, root=place.root, reading=True)
         opened.callback(database.dispose)
-        champion = Champion(place, database)
+        champion = Champion(place, database, told=observer.turned)
         clock = as_of or place.clock
         cache = open_cache(place, alone=clock is not place.clock)
         opened.callback(cache.close)

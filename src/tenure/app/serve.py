@@ -22,13 +22,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tenure.app.champion import wanted
 from tenure.app.place import Place
 from tenure.app.scorer import OpenedScorer, moved, open_cache, open_scorer
 from tenure.app.stream import event_schemas
+from tenure.app.wanted import wanted
 from tenure.app.watcher import Watcher
 from tenure.core.config import KeyPath
-from tenure.core.errors import ArtifactError, ConfigError
+from tenure.core.errors import ConfigError, StateError, TenureError
 from tenure.core.guard import State
 from tenure.core.time import Clock, parse_timezone
 from tenure.model.verify import read_manifest
@@ -47,6 +47,7 @@ __all__ = ["TOLD", "Launch", "open_service", "require_startable", "worker_app"]
 
 TOLD = "TENURE_SERVE"
 _RATES = "rates"
+_SAID: Mapping[State, str] = {"open": "does not answer", "half_open": "did not answer and is about to be tried again"}
 _log = logging.getLogger("tenure.serve")
 
 
@@ -184,7 +185,7 @@ def open_service(place: Place, *, ahead: timedelta = timedelta(0), tls: bool = F
         limiter = Limiter(settings.rate, place.workspace / _RATES)
         opened.callback(limiter.close)
         intake = _intake(place, scoring, clock, metrics, opened)
-        watchers = _watchers(scoring, keys, metrics, settings.refresh_seconds)
+        watchers = _watchers(scoring, intake, keys, metrics, settings.refresh_seconds)
         for watcher in watchers:
             watcher.look()
         service = Service(
@@ -223,50 +224,59 @@ def _facts(opened: OpenedScorer, clock: Clock) -> FactsReader | None:
     return FactsReader(scorer.fresh, scorer.score, lambda: champion.model.features, clock)
 
 
-def _watchers(opened: OpenedScorer, keys: KeyRing, metrics: Metrics, every_seconds: float) -> tuple[Watcher, Watcher]:
+def _watchers(
+    opened: OpenedScorer, intake: Intake | None, keys: KeyRing, metrics: Metrics, every_seconds: float
+) -> tuple[Watcher, Watcher]:
     """Who follows the alias, and who looks at all else: a key is revoked while a version is being verified, too."""
+    following = _Following(opened, metrics)
 
     def told(*, failed: bool) -> None:
-        metrics.refreshed(failed=failed or bool(versions.troubles))
+        metrics.refreshed(failed=failed or following.is_blind)
 
     def of_versions(*, failed: bool) -> None:
         """What is the matter with a version is told with the rest."""
 
-    versions = Watcher({"new version": _follow(opened, metrics)}, of_versions, every_seconds=every_seconds)
-    return versions, Watcher(_duties(opened, keys, metrics), told, every_seconds=every_seconds)
+    duties: dict[str, Callable[[], object]] = {
+        "keys": keys.refresh,
+        "dependencies": opened.scorer.probe,  # it looks for new batch scores, too
+        "states of breakers": lambda: metrics.breakers(_states(opened, intake)),
+    }
+    versions = Watcher({"new version": following.look}, of_versions, every_seconds=every_seconds)
+    return versions, Watcher(duties, told, every_seconds=every_seconds)
 
 
-def _follow(opened: OpenedScorer, metrics: Metrics) -> Callable[[], None]:
-    """Hands the version to the scorer that the alias points at."""
-    scorer, champion = opened.scorer, opened.champion
-    refusals: set[str] = set()  # what was said of versions that were refused, each counted once
+class _Following:
+    """Has the version answer that the alias points at.
 
-    def follow() -> None:
+    A version that was looked at and refused is counted as such, once. It is no look that failed: `is_blind` says
+    whether the last look could not even tell which version shall answer, or what is in its folder.
+    """
+
+    def __init__(self, opened: OpenedScorer, metrics: Metrics) -> None:
+        self._opened, self._metrics = opened, metrics
+        self._refusals: set[str] = set()
+        self.is_blind = False
+        model = opened.champion.model
+        metrics.serves(model.name, model.alias)
+
+    def look(self) -> None:
         try:
-            model = champion.look()
-        except ArtifactError as error:
-            if error.message not in refusals:
-                refusals.add(error.message)
-                metrics.refused()
+            model = self._opened.follow()
+        except Exception as error:
+            self.is_blind = isinstance(error, StateError) or not isinstance(error, TenureError)
+            if not self.is_blind and str(error) not in self._refusals:
+                self._refusals.add(str(error))
+                self._metrics.refused()
             raise
+        self.is_blind = False
         if model is not None:
-            scorer.switch(model)
-            metrics.serves(model.name, model.alias)
+            self._metrics.serves(model.name, model.alias)
             _log.info("A new version serves.", extra={"version": model.name, "alias": model.alias})
 
-    metrics.serves(champion.model.name, champion.model.alias)
-    return follow
 
-
-def _duties(opened: OpenedScorer, keys: KeyRing, metrics: Metrics) -> dict[str, Callable[[], object]]:
-    """What is looked at beside the version, in this order; a probe looks for new batch scores, too."""
-    scorer = opened.scorer
-
-    def tell() -> None:
-        for name, state in scorer.states().items():
-            metrics.turned(name, state)
-
-    return {"keys": keys.refresh, "dependencies": scorer.probe, "states of breakers": tell}
+def _states(opened: OpenedScorer, intake: Intake | None) -> dict[str, State]:
+    """Every breaker that there is now, with its state."""
+    return {**opened.scorer.states(), **({} if intake is None else intake.states())}
 
 
 def _ready(opened: OpenedScorer, intake: Intake | None, watchers: Sequence[Watcher]) -> Callable[[], Readiness]:
@@ -276,9 +286,8 @@ def _ready(opened: OpenedScorer, intake: Intake | None, watchers: Sequence[Watch
     """
 
     def ready() -> Readiness:
-        model, states = opened.champion.model, dict[str, State](opened.scorer.states())
-        states |= {} if intake is None else intake.states()
-        degraded = [f"{name} does not answer" for name, state in states.items() if state != "closed"]
+        model, states = opened.champion.model, _states(opened, intake)
+        degraded = [f"{name} {_SAID[state]}" for name, state in states.items() if state != "closed"]
         degraded += [f"the {name} could not be looked at" for watcher in watchers for name in sorted(watcher.troubles)]
         return Readiness(True, model.name, model.alias, states, "; ".join(degraded))
 

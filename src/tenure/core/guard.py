@@ -10,7 +10,8 @@ A call that is late is given up: its caller stops waiting, and the work ends on 
 a library. Where `lanes` calls were given up and still run, the next is refused at once (`busy`), so that a dependency
 that hangs costs a few threads and not one for every request. And after `failures` calls in a row without an answer a
 circuit breaker opens (`open`): it refuses for `cooldown_seconds`, then lets one call through to try, and closes when
-that one is answered.
+that one is answered. Once the rest is over its state is no longer `open` but `half_open`, whether or not anybody calls:
+a state says what the next call would meet, and not what the last one met, however long ago that was.
 
 An `InputError` is an answer: the dependency works, and what it was asked makes no sense.
 """
@@ -63,12 +64,12 @@ class Breaker:
 
     Examples
     --------
-    >>> seconds = iter([0.0, 0.5, 1.0, 1.1])
+    >>> seconds = iter([0.0, 0.1, 0.5, 1.0, 1.1])
     >>> breaker = Breaker("store", failures=2, monotonic=lambda: next(seconds))
     >>> breaker.fail()
     >>> breaker.fail()
-    >>> breaker.state, breaker.allow(), breaker.allow(), breaker.state, breaker.allow()
-    ('open', False, True, 'half_open', False)
+    >>> breaker.state, breaker.allow(), breaker.state, breaker.allow(), breaker.allow()
+    ('open', False, 'half_open', True, False)
     >>> breaker.succeed()
     >>> breaker.state
     'closed'
@@ -92,8 +93,8 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """`closed`: asked; `open`: left alone; `half_open`: somebody tries."""
-        return self._state
+        """`closed`: asked; `open`: left alone; `half_open`: somebody tries, or the next caller will."""
+        return "half_open" if self._state == "open" and self._has_rested() else self._state
 
     def allow(self) -> bool:
         """Whether the dependency may be asked now; whoever is told so reports `succeed` or `fail`."""
@@ -120,10 +121,13 @@ class Breaker:
 
     def _may_try(self) -> bool:
         with self._lock:
-            if self._state == "open" and self._monotonic() - self._opened_at >= self._cooldown_seconds:
+            if self._state == "open" and self._has_rested():
                 self._turn("half_open")
                 return True
             return self._is_closed()
+
+    def _has_rested(self) -> bool:
+        return self._monotonic() - self._opened_at >= self._cooldown_seconds
 
     def _turn(self, state: State) -> None:
         if state != self._state:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tenure.core.errors import ArtifactError, InputError
+from tenure.core.guard import State, nobody
 from tenure.features.declare import FeatureSet
 from tenure.model.calibrate import Calibration
 from tenure.model.document import canonical, parse, refused
@@ -160,9 +161,9 @@ class Parts:
         """Those who answer, in their order, each behind a guard."""
         return relay_of(_members(self), self.model, self.standby)
 
-    def relay_within(self, seconds: float) -> Relay:
+    def relay_within(self, seconds: float, told: Callable[[str, State], None] = nobody) -> Relay:
         """Another relay of the same models, for callers who have so much time: see `relay_of`."""
-        return relay_of(_members(self), self.model, self.standby, seconds)
+        return relay_of(_members(self), self.model, self.standby, seconds, told)
 
     def prepare(self) -> None:
         """Work out what predictions and explanations of a few rows look up, so that nobody who waits waits for that."""

@@ -86,8 +86,6 @@ class Relay:
         How long each but the last may take.
     last_seconds : float
         How long the last one may take.
-    cooldown_seconds : float
-        How long a member that gave no answer several times is left alone.
     told : callable
         Hears the name and the new state of a member that is left alone, or asked again.
 
@@ -112,15 +110,11 @@ class Relay:
         budget_seconds: float,
         *,
         last_seconds: float = LAST_SECONDS,
-        cooldown_seconds: float = 1.0,
         told: Callable[[str, State], None] = nobody,
     ) -> None:
         self._members = tuple(members)
         seconds = [budget_seconds] * (len(members) - 1) + [last_seconds]
-        self.guards = tuple(
-            Guard(member.name, most, cooldown_seconds=cooldown_seconds, told=told)
-            for member, most in zip(members, seconds, strict=True)
-        )
+        self.guards = tuple(Guard(member.name, most, told=told) for member, most in zip(members, seconds, strict=True))
 
     def ask(self, matrix: Matrix) -> Answer:
         """Give the first answer that comes in time.

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tenure.core.errors import did_you_mean
+from tenure.core.guard import State, nobody
 from tenure.model.calibrate import Calibration
 from tenure.model.document import canonical, parse, read_file, refused, write_file
 from tenure.model.families import FAMILIES
@@ -160,7 +161,13 @@ def families_of(family: str, model: Model, standby: Standby | None) -> set[str]:
     return found if standby is None else found | families_of(standby.family, standby.model, None)
 
 
-def relay_of(members: Sequence[Member], model: Model, standby: Standby | None, seconds: float | None = None) -> Relay:
+def relay_of(
+    members: Sequence[Member],
+    model: Model,
+    standby: Standby | None,
+    seconds: float | None = None,
+    told: Callable[[str, State], None] = nobody,
+) -> Relay:
     """The relay of a version's members, with the budget that the chain or the one standing by was made with.
 
     Parameters
@@ -174,6 +181,8 @@ def relay_of(members: Sequence[Member], model: Model, standby: Standby | None, s
     seconds : float, optional
         How long all of them may take together. The last one has what those before it leave, but no less than each of
         them, for it may be the one that works. Default: the last one has `LAST_SECONDS`.
+    told : callable
+        Hears the name and the new state of a member that is left alone, or asked again.
 
     Examples
     --------
@@ -187,9 +196,9 @@ def relay_of(members: Sequence[Member], model: Model, standby: Standby | None, s
     made = model if isinstance(model, ChainModel) else standby
     own = LAST_SECONDS if made is None else made.budget_seconds
     if seconds is None:
-        return Relay(members, own)
+        return Relay(members, own, told=told)
     left = seconds - own * (len(members) - 1)
-    return Relay(members, own, last_seconds=max(left, min(own, seconds)))
+    return Relay(members, own, last_seconds=max(left, min(own, seconds)), told=told)
 
 
 def write_answers(folder: Path, members: Sequence[Member], golden: Matrix) -> None:

@@ -74,7 +74,7 @@ class Metrics:
         self._lookups = Counts(registry, "tenure_lookups", "Looks for a kept score, by place.", ("where", "found"))
         ages = "Age of the features that live scores were worked out from, in seconds."
         self._ages = Spread(registry, "tenure_feature_age_seconds", ages, (), AGES)
-        breakers = "0 closed, 1 trying again, 2 open: the worst over all workers."
+        breakers = "0 closed, 1 to be tried again, 2 open: the worst over all workers."
         self._breakers = Level(registry, "tenure_breaker_state", breakers, ("name",), "max")
         turns = "Changes of a breaker, by the state that it took."
         self._turns = Counts(registry, "tenure_breaker_turns", turns, ("name", "state"))
@@ -153,6 +153,13 @@ class Metrics:
             self._turns.add((name, state))
 
     # Told by the watcher.
+
+    def breakers(self, states: Mapping[str, State]) -> None:
+        """These are the breakers there are; one that was, before a model that serves no more, keeps nobody out."""
+        for name, state in states.items():
+            self.turned(name, state)
+        for name in self._states.keys() - states.keys():
+            self.turned(name, "closed")
 
     def serves(self, version: str, alias: str | None) -> None:
         """A version answers from now on."""
