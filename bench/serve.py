@@ -4,6 +4,7 @@ At scale 1: 20,000 customers of a simulated subscription service, a model of XGB
 side, all of them up at the same time and loaded in turn by 16 connections that ask again when they have an answer:
 
 * `no-op`: an endpoint of FastAPI that does nothing, on the same uvicorn with the same loop and parser;
+* `no-op of a body`: the same, which is sent the features of a live score and parses them;
 * `look-up`: a precomputed score of a customer at random, with key, decision and profit;
 * `live, features in the body`: features of a customer at random are sent, checked, encoded, scored and decided on;
 * `live, fresh features`: the customer's state is read from the online store (SQLite) and finished, then as before;
@@ -127,15 +128,16 @@ def steady(project: Served, port: int, seconds: float) -> None:
 
 def measure(folder: Path, scale: float, rounds: int, seconds: float, pythons: Mapping[str, str]) -> None:
     project = serving.served_project(folder / "project", max(int(20_000 * scale), 1_000))
-    payloads = {"no-op": [serving.get("/noop")], **sides(project)}
-    ports = {"no-op": serving.free_port()}
+    idle = serving.free_port()
+    bodies = [serving.post("/noop", {"features": row}) for row in project.rows[:ASKED]]
+    payloads = {"no-op": [serving.get("/noop")], "no-op of a body": bodies, **sides(project)}
     own = serving.free_port()
-    ports |= dict.fromkeys(list(payloads)[1:], own)
+    ports = {name: idle if name.startswith("no-op") else own for name in payloads}
     uvicorn = [sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-    noop = [*uvicorn, "--log-level", "warning", "--port", str(ports["no-op"]), "bench._noop:app"]
+    noop = [*uvicorn, "--log-level", "warning", "--port", str(idle), "bench._noop:app"]
     with ExitStack() as stack:
         root = str(Path(__file__).resolve().parent.parent)
-        stack.enter_context(serving.server(noop, ports["no-op"], folder / "noop.log", PYTHONPATH=root))
+        stack.enter_context(serving.server(noop, idle, folder / "noop.log", PYTHONPATH=root))
         stack.enter_context(serving.server(serving.tenure_serve(project, own), own, folder / "tenure.log"))
         serving.await_ready(own)
         for name, tool in (("MLflow", "mlflow"), ("BentoML", "bentoml")):
