@@ -192,6 +192,28 @@ def test_a_caller_who_asks_before_sending_need_not_send(served: Served) -> None:
     assert b"connection: close" in said.lower()
 
 
+def test_a_caller_who_asks_before_sending_is_told_to_send(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
+        line.sendall(served.head("Content-Length: 2", "Expect: 100-continue"))
+        assert line.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        line.sendall(b"{}")
+        assert status_of(line.recv(65_536)) == 200
+
+
+def test_an_answer_without_a_body_comes_at_once_and_the_connection_goes_on(served: Served) -> None:
+    with httpx.Client(base_url=served.url, timeout=20) as client:
+        told = client.head("/v1/score/c1", headers=served.world.bearer())
+        assert (told.status_code, told.content) == (405, b"")
+        assert client.get("/v1/score/c1", headers=served.world.bearer()).content == b"own"
+
+
+def test_a_small_answer_comes_in_one_piece(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
+        for _ in range(20):
+            line.sendall(served.head("Content-Length: 2") + b"{}")
+            assert line.recv(65_536).endswith(b"\r\n\r\nown")
+
+
 def test_a_caller_who_says_more_than_comes_gets_no_answer_of_the_application(served: Served) -> None:
     assert served.talk(served.head("Content-Length: 100"), b"{}", hang_up=True) == b""
     assert served.app.reached == []

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tenure.serve.exchange import headers_of
 from tenure.serve.problem import Failure
+from tenure.serve.whole import WholeAnswers
 
 __all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "LimitedProtocol"]
 
@@ -55,6 +56,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has connected, and has so long to ask something."""
         super().connection_made(transport)
+        self._answers = WholeAnswers(transport)
+        self.transport = cast(asyncio.Transport, self._answers)
         self._await_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -94,6 +97,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """The request ends."""
         self._led_somewhere()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The request is answered, perhaps without a body."""
+        self._answers.complete()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than is said here
         """Answer what is no request."""
