@@ -216,14 +216,14 @@ def test_plain_columns_are_encoded_as_a_table_is(
 ) -> None:
     """Bit for bit, whichever rows are wanted in whichever order; infinity alone is left to the caller."""
     numbers = np.array([np.nan if number is None else float(number) for number, _ in cells])
-    columns = {"plan": [plan for _, plan in cells], "visits": numbers}
+    plans = [plan for _, plan in cells]
     rows = data.draw(st.lists(st.integers(0, len(cells) - 1), max_size=8))
     encoder = Encoder.fit(TRAINING)
-    found = encoder.encode_columns(columns, rows)
-    assert (found.dtype, found.shape, found.flags.f_contiguous) == (np.float32, (len(rows), 2), True)
-    table = pa.table({"plan": pa.array(columns["plan"], pa.string()), "visits": numbers}).take(
-        pa.array(rows, pa.int64())
-    )
+    found = encoder.encode_columns({"plan": plans, "visits": numbers}, rows)
+    assert found.dtype == np.float32
+    assert found.shape == (len(rows), 2)
+    assert found.flags.f_contiguous
+    table = pa.table({"plan": pa.array(plans, pa.string()), "visits": numbers}).take(pa.array(rows, pa.int64()))
     if np.isinf(found).any():
         with pytest.raises(InputError, match="infinite"):
             encoder.transform(table)

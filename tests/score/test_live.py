@@ -27,6 +27,7 @@ from tenure.model.golden import split_golden
 from tenure.model.manifest import GOLDEN, Cutoffs, Manifest
 from tenure.model.parts import Parts
 from tenure.model.protocol import Contributions, Matrix, Model, Vector
+from tenure.model.relay import LAST_SECONDS
 from tenure.model.standby import Standby
 from tenure.model.usual import Usual
 from tenure.score.explain import Explainer
@@ -93,13 +94,13 @@ def live(value: ValueSettings = FLAT) -> LiveModel:
 
 
 @contextmanager
-def moody(value: ValueSettings = FLAT, **seconds: float) -> Iterator[tuple[LiveModel, Moody, Moody]]:
+def moody(value: ValueSettings = FLAT, seconds: float = LAST_SECONDS) -> Iterator[tuple[LiveModel, Moody, Moody]]:
     """A version with a fallback, both of them moody."""
     own, other = Moody(parts("xgboost").model), Moody(parts("logistic").model)
     standby = Standby("logistic", other, Calibration("sigmoid", slope=0.8), 0.05)
     made = replace(explained_parts(), model=own, standby=standby)
     try:
-        yield LiveModel.of(version_of(made), value, alias="champion", clock=NOW, **seconds), own, other
+        yield LiveModel.of(version_of(made), value, alias="champion", clock=NOW, seconds=seconds), own, other
     finally:
         own.gate.set()
         other.gate.set()
