@@ -8,7 +8,9 @@ import random
 import signal
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -49,6 +51,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
         yield request.param, "sqlite:///online.db"
 
 
+# A child that begins late looks for its event, which is gone when nobody here holds it.
+HELD: WeakKeyDictionary[ForkServerProcess, Event] = WeakKeyDictionary()
+
+
 def start(
     context: ForkServerContext,
     settings: Path,
@@ -62,6 +68,7 @@ def start(
     began = context.Event()
     process = context.Process(target=run, args=(settings, die_at, group, began), kwargs={"to_end": to_end}, daemon=True)
     process.start()
+    HELD[process] = began
     assert began.wait(patience) or patience < 60.0
     return process
 
