@@ -84,9 +84,14 @@ def test_a_rollback_ends_the_refusal(site: Place) -> None:
     assert champion.model.name == "v1"
 
 
-def test_before_the_alias_exists_the_latest_version_answers(site: Place) -> None:
+def test_before_the_alias_exists_the_latest_version_answers_and_the_log_says_so(
+    site: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     place = Place.load(site.root / "tenure.toml", {("serve", "alias"): "nightly"})
     champion = champion_of(place)
+    assert [(one.message, vars(one)["alias"], vars(one)["version"]) for one in caplog.records] == [
+        ("The alias does not exist; the latest version answers.", "nightly", "v2")
+    ]
     assert (champion.model.name, champion.model.alias) == ("v2", None)
     before = champion.model.version
     promote(site, "v2", "nightly")

@@ -96,6 +96,16 @@ def test_a_breaker_that_is_no_more_does_not_stay_open() -> None:
     assert states == {"xgboost": 0, "logistic": 0, "log": 1}
 
 
+def test_the_log_says_once_that_a_dependency_is_away_and_once_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = Metrics()
+    for state in ("closed", "open", "open", "half_open", "closed"):
+        metrics.turned("cache", state)
+    told = [(one.message, vars(one)["dependency"]) for one in caplog.records]
+    assert told == [("A dependency does not answer.", "cache"), ("A dependency answers again.", "cache")]
+
+
 @given(st.lists(st.floats(0, 1e7)))
 def test_many_observations_fall_into_the_buckets_that_one_each_would(ages: list[float]) -> None:
     metrics = Metrics()

@@ -235,6 +235,23 @@ def test_a_wrong_query_is_named(caller: Caller, query: str, field: str | None) -
     assert field is None or answer.json()["field"] == field
 
 
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/v1/score", {"customer_id": SCORED}),
+        ("/v1/scores", {"requests": [{"customer_id": SCORED}]}),
+        ("/v1/events", {"events": [{}]}),
+        (f"/v1/customers/{SCORED}", None),
+    ],
+)
+def test_a_wish_in_a_query_that_nobody_reads_is_refused(
+    caller: Caller, route: str, body: dict[str, Any] | None
+) -> None:
+    answer = caller.get(f"{route}?explain=true") if body is None else caller.post(f"{route}?explain=true", json=body)
+    problem = answer.json()
+    assert (answer.status_code, problem["field"], problem["hint"]) == (422, "explain", "Leave it out.")
+
+
 @pytest.mark.parametrize("name", ["..", "a\x00b", "a\nb", "a\x7fb", "c" * 201, "a\u2028b", "\\..\\"])
 def test_a_wrong_id_in_the_path_is_named(caller: Caller, name: str) -> None:
     for route in ("score", "customers"):

@@ -9,6 +9,7 @@ that is damaged now is most likely still damaged in a second. Once somebody rest
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ from tenure.score.live import LiveModel
 __all__ = ["Champion"]
 
 AGAIN_SECONDS = 60.0
+_log = logging.getLogger("tenure.serve")
 
 
 class Champion:
@@ -108,6 +110,9 @@ class Champion:
     def _live(self, loaded: LoadedVersion, alias: str | None) -> LiveModel:
         settings, clock = self._place.settings, self._place.clock
         seconds, told = settings.serve.budget_seconds, self._told
+        if alias is None:
+            words = "The alias does not exist; the latest version answers."
+            _log.warning(words, extra={"alias": settings.serve.alias, "version": loaded.name})
         return LiveModel.of(loaded, settings.value, alias=alias, clock=clock, seconds=seconds, told=told)
 
 

@@ -19,6 +19,7 @@ from tenure.cli.options import Json
 from tenure.cli.output import emit, progress_bar
 from tenure.cli.score import score_text
 from tenure.cli.train import scorecard_table
+from tenure.core.time import format_instant
 
 __all__ = ["demo"]
 
@@ -59,18 +60,21 @@ def _text(result: DemoResult) -> RenderableType:
         "",
         score_text(result.scored),
         "[bold]The first of them[/], and what their risk goes with:",
-        *(f"  {escape(line)}" for line in _first_contacts(result.scored.contact_list)),
+        *_first_contacts(result.scored.contact_list),
         "",
         *_service_lines(result.served),
         "",
         "[bold]Where everything is[/]",
-        f"  settings      {escape(str(result.config))}",
+        f"  settings      {escape(str(result.config.resolve()))}",
         f"  report        {escape(str(result.trained.report))}",
         f"  comparison    {escape(str(compared.report))}",
         f"  contact list  {escape(str(result.scored.contact_list))}",
         f"  scores        {escape(str(result.scored.folder))}",
         "",
-        "[bold]Next[/]: open the report in a browser; then on your own data:",
+        "[bold]Next[/]: open the report in a browser; ask the service yourself, at the instant at which the log ends:",
+        f"  cd {escape(str(result.config.parent))} && "
+        f"tenure serve --with-stream --as-of {format_instant(result.scored.as_of)}",
+        "and on your own data:",
         "  tenure init --events YOUR_LOG.parquet && tenure check && tenure train && tenure score",
         "  tenure serve --with-stream",
     )
@@ -96,8 +100,9 @@ def _told(told: Told) -> str:
 
 
 def _first_contacts(path: Path) -> Iterator[str]:
-    """The top of the contact list, a line each."""
+    """The top of the contact list, and below each contact its reasons."""
     with path.open(encoding="utf-8", newline="") as file:
         for row in islice(csv.DictReader(file), _SHOWN):
+            yield f"  {escape(row['customer_id'])}: {float(row['probability']):.0%} likely to leave"
             reasons = row.get("reasons") or "no reasons were worked out"
-            yield f"{row['customer_id']}: {float(row['probability']):.0%} likely to leave; {reasons}"
+            yield from (f"    · {escape(reason)}" for reason in reasons.split("; "))

@@ -45,7 +45,7 @@ def create(
     place = Place.load(config, overrides(sets))
     # What is no role is refused there, with the roles that there are.
     key, token = create_key(place.database(), name, cast(list[Role], role), rate, place.clock)
-    said = f"{key.id} ({escape(key.name)}) may {', '.join(sorted(key.roles))}. Its key is shown only now:"
+    said = f"{key.id} ({escape(key.name)}) has the roles {', '.join(sorted(key.roles))}. Its key is shown only now:"
     emit(_facts(key) | {"key": token}, f"{said}\n{token}", as_json=as_json)
 
 
@@ -76,6 +76,6 @@ def revoke(
     key = revoke_key(place.database(), key_id, place.clock)
     emit(
         _facts(key),
-        f"{key.id} ({escape(key.name)}) was revoked at {key.revoked_at:%Y-%m-%d %H:%M} UTC.",
+        f"{key.id} ({escape(key.name)}) is revoked since {key.revoked_at:%Y-%m-%d %H:%M} UTC.",
         as_json=as_json,
     )

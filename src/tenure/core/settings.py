@@ -352,7 +352,9 @@ class ServeSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs keys")
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 for one that is free")
     workers: int = Field(1, ge=1, le=256, description="processes that answer")
-    alias: str = Field("champion", description="the alias whose version answers; until it exists, the latest version")
+    alias: str = Field(
+        "champion", min_length=1, description="the alias whose version answers; until it exists, the latest version"
+    )
     batch_ttl: Window = Field(
         timedelta(hours=24), description="how long after it was computed a precomputed score holds"
     )

@@ -120,7 +120,7 @@ class Round:
         if "database" in case.causes:
             return
         if case.stored is None:
-            case.answer = _no_batch_score(case.customer)
+            case.answer = _no_batch_score(case.customer, has_rows=self._dependencies.rows is not None)
         elif self._is_old(case.stored, self._settings.batch_ttl):
             case.answer = answered(case.stored, self._model, "stale", EXPIRED, explain=case.ask.explain)
         else:
@@ -311,10 +311,11 @@ def _without_words(error: Exception) -> Exception:
     return silent.with_traceback(error.__traceback__)
 
 
-def _no_batch_score(customer: str) -> NotFoundError:
+def _no_batch_score(customer: str, *, has_rows: bool) -> NotFoundError:
+    other = 'Ask with the mode "auto"' if has_rows else "Send the features themselves"
     return NotFoundError(
         f"Customer {customer!r} has no precomputed score.",
-        hint='Ask with the mode "auto", or run: tenure score',
+        hint=f"{other}, or run: tenure score",
         customer_id=customer,
     )
 

@@ -7,6 +7,7 @@ caller wrote: no request makes a series, and none shows whom it was about. `serv
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # the process that watches over the workers counts nothing, a
 
 __all__ = ["CONTENT_TYPE", "METHODS", "NOT_KNOWN", "Metrics"]
 
+_log = logging.getLogger("tenure.serve")
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 NOT_KNOWN = "(none)"
 """In place of a route that does not exist or a key that was not given: what a caller wrote is not kept."""
@@ -151,6 +153,9 @@ class Metrics:
         self._breakers.set((name,), STATES[state])
         if before is not None or state != "closed":
             self._turns.add((name, state))
+            if state != "half_open":
+                words = "A dependency answers again." if state == "closed" else "A dependency does not answer."
+                _log.warning(words, extra={"dependency": name})
 
     # Told by the watcher.
 

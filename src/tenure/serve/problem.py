@@ -29,6 +29,7 @@ RETRY_SECONDS = 1  # a breaker tries again after a second
 # What an error calls the thing that was wrong with the request, the nearest to the caller first.
 _FIELDS = ("field", "feature", "column", "customer_id")
 _WRONG = "The request cannot be answered as it is"
+_UNKNOWN = "Not found"
 _LATER = "Not now"
 _FAILED = "The service failed"
 
@@ -134,7 +135,7 @@ def of_error(error: TenureError) -> Failure:
     """
     if isinstance(error, InputError) and not isinstance(error, ConfigError | MissingExtraError):
         status = HTTPStatus.NOT_FOUND if isinstance(error, NotFoundError) else HTTPStatus.UNPROCESSABLE_ENTITY
-        title = status.phrase if status is HTTPStatus.NOT_FOUND else _WRONG
+        title = _UNKNOWN if status is HTTPStatus.NOT_FOUND else _WRONG
         return Failure(status.value, title, error.message, error.hint, _field_of(error))
     if isinstance(error, StateError):
         what = error.ids.get("dependency")

@@ -18,7 +18,7 @@ from tenure.serve.answer import score_document
 from tenure.serve.direct import Described, add_route, json_response
 from tenure.serve.facts import CustomerFacts
 from tenure.serve.service import Service
-from tenure.serve.typed import read_id
+from tenure.serve.typed import read_id, refuse_query
 from tenure.serve.wire import CustomerPath
 from tenure.serve.wire_customers import CustomerAnswer
 
@@ -61,6 +61,7 @@ class CustomerRoutes:
         read = self.service.customer
         if read is None:
             raise NotFoundError("This project keeps no states of customers.", hint="Ask for a score by id.")
+        refuse_query(request)
         facts = await run_in_threadpool(read, read_id(request))
         return json_response(to_json(_document(facts), inf_nan_mode="null"))
 

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from tenure.core.errors import InputError, did_you_mean
@@ -27,7 +27,7 @@ from tenure.serve.describe import models_in
 from tenure.serve.gate import admitted
 from tenure.serve.wire import CustomerPath
 
-__all__ = ["MalformedError", "check", "field_path", "read_body", "read_id", "read_query"]
+__all__ = ["MalformedError", "check", "field_path", "read_body", "read_id", "read_query", "refuse_query"]
 
 M = TypeVar("M", bound=BaseModel)
 BODY = "body"  # the place of what is wrong with a body as a whole
@@ -122,7 +122,8 @@ def _refusal(model: type[BaseModel], first: ErrorDetails, count: int, within: st
     field = field_path(places, within=within) or BODY
     more = f" ({count - 1:,} more are wrong.)" if count > 1 else ""
     if first["type"] == "extra_forbidden":
-        hint = did_you_mean(str(places[-1])[:_LONGEST_NAME], _known_keys(model, first["loc"][:-1]))
+        known = _known_keys(model, first["loc"][:-1])
+        hint = did_you_mean(str(places[-1])[:_LONGEST_NAME], known) if known else "Leave it out."
         return InputError(f"`{field}` is not known here.{more}", hint=hint, field=field)
     return InputError(f"`{field}` {_words(first)}.{more}", field=field)
 
@@ -177,6 +178,22 @@ def _query(model: type[M], query: bytes) -> M:
     return _parse_query(model, query)
 
 
+def refuse_query(request: Request) -> None:
+    """Refuse a query where none is read.
+
+    Raises
+    ------
+    InputError
+        There is one.
+    """
+    if request.scope["query_string"]:
+        read_query(_NoQuery, request)
+
+
+class _NoQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
 def read_id(request: Request) -> str:
     """The customer's id out of the path `…/{customer_id}`.
 
@@ -199,8 +216,9 @@ def read_body(model: type[M], request: Request) -> M:
     MalformedError
         It is no JSON, or not UTF-8.
     InputError
-        It is JSON that does not fit, or says a key twice.
+        It is JSON that does not fit, or says a key twice; or there is a query, which would be a wish that nobody reads.
     """
+    refuse_query(request)
     return parse(model, admitted(request.scope).body)
 
 
