@@ -37,6 +37,18 @@ _QUOTE, _COLON, _BLANK = *b'":', *b" "  # every other blank of JSON is a smaller
 _REMEMBERED = 512  # queries; a service is asked in few ways
 _LONGEST_QUERY = 1_024
 _LONGEST_NAME = 200  # as much of a name is repeated
+_WORDS = {
+    "missing": "is missing",
+    "too_long": "has {actual_length:,} items, and at most {max_length:,} are taken",
+    "too_short": "is empty",
+    "string_too_long": "has more than {max_length:,} characters",
+    "string_too_short": "is empty",
+    "list_type": "should be a list",
+    "dict_type": "should be an object",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+}
+"""What pydantic says in the words of its own trade."""
 _MANY = 100  # so many things that are wrong are listed in a millisecond
 
 
@@ -130,9 +142,10 @@ def _refusal(model: type[BaseModel], first: ErrorDetails, count: int, within: st
 
 def _words(detail: ErrorDetails) -> str:
     """What is wrong, as the end of a sentence that begins with the place."""
-    if detail["type"] == "missing":
-        return "is missing"
-    text = detail["msg"].rstrip(".").replace("Input should", "should").replace("Field required", "is missing")
+    words = _WORDS.get(detail["type"])
+    if words is not None:
+        return words.format(**detail.get("ctx", {}))
+    text = detail["msg"].rstrip(".").replace("Input should", "should")
     return text[:1].lower() + text[1:]
 
 
