@@ -11,6 +11,7 @@ import pytest
 
 from tenure.core.errors import NotFoundError, StateError, TenureError
 from tenure.core.time import parse_instant
+from tenure.features.declare import Attribute
 from tenure.score.served import Ask, ServedScore
 from tenure.serve.facts import CustomerFacts, FactsReader
 from tenure.store.hybrid import OnlineRows, pack_rows
@@ -77,8 +78,18 @@ def test_a_batch_row_stands_in_for_states_that_cannot_be_had(empty: Stream) -> N
     empty.store.publish(dict(pack_rows(pa.table(row), NOW - timedelta(days=1))))
     facts = read(empty, "ana")
     assert facts.features == {"pay_count_7d": 5, "pay_amount_sum_28d": None, "pay_days_since_last": 2.0}
-    assert (facts.events, facts.events_age_seconds, facts.attributes_age_seconds) == ("batch", 86_400.0, 86_400.0)
+    assert (facts.events, facts.events_age_seconds, facts.attributes_age_seconds) == ("batch", 86_400.0, None)
     assert (facts.as_of, facts.degraded_because) == (NOW - timedelta(days=1), ("features",))
+
+
+def test_attributes_are_as_old_as_their_batch(empty: Stream) -> None:
+    features = replace(SMALL_FEATURES, attributes=(Attribute("plan", "text"),))
+    row = {"customer_id": ["ana"], "pay_count_7d": [5], "pay_amount_sum_28d": [1.0], "pay_days_since_last": [2.0]}
+    empty.store.publish(dict(pack_rows(pa.table(row | {"plan": ["basic"]}), NOW - timedelta(days=1))))
+    rows = OnlineRows(empty.store, empty.clock)
+    facts = FactsReader(rows.read, NO_SCORE, lambda: features, rows.clock)("ana")
+    assert facts.features is not None
+    assert (facts.features["plan"], facts.attributes_age_seconds) == ("basic", 86_400.0)
 
 
 def test_nobody_is_called_unknown_whom_somebody_may_know(stream: Stream, empty: Stream) -> None:

@@ -138,7 +138,7 @@ class FactsReader:
             None if events == "none" else _values(rows, features),
             events,
             _age(now, int(read)),
-            _age(now, int(rows.attributes_as_of[0])),
+            _age(now, int(rows.attributes_as_of[0])) if features.attributes else None,
             None if rows.newest[0] == NOTHING else from_micros(int(rows.newest[0])),
             score,
             causes,
