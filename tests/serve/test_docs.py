@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.serve.docs import operations, render_docs
+from tenure.serve.docs import common_statuses, operations, render_docs
 from tests.report.browser import CHROMIUM, Tab, chromium
 from tests.serve.caller import Caller
 
@@ -43,6 +43,22 @@ def test_links_inside_the_page_lead_somewhere(caller: Caller) -> None:
     anchors = set(re.findall(r'id="([^"]+)"', text))
     assert set(re.findall(r'href="#([^"]+)"', text)) <= anchors
     assert set(re.findall(r'href="([^#"]+)"', text)) == {"openapi.json"}
+
+
+def test_every_status_is_shown_at_its_route_or_led_to(caller: Caller) -> None:
+    page = caller.get("/docs").text
+    articles = dict(re.findall(r'<article id="([^"]+)">(.*?)</article>', page, re.DOTALL))
+    shared = dict(common_statuses(operations(caller.app.api.openapi(), PLACE)))
+    assert {401, 422, 503} <= set(shared)
+    for operation in operations(caller.app.api.openapi(), PLACE):
+        for status, text in operation.statuses:
+            own, led = f'<th scope="row">{status}</th>', f'href="#status-{status}"'
+            assert (led if shared.get(status) == text else own) in articles[operation.anchor]
+    assert '<th scope="row">503</th>' in articles["get-readyz"]
+
+
+def test_a_body_with_features_is_shown(caller: Caller) -> None:
+    assert "&#34;features&#34;: {" in caller.get("/docs").text
 
 
 def test_the_commands_are_answered(caller: Caller) -> None:

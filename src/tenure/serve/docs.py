@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from pydantic_core import to_json
 from tenure.serve.direct import json_response
 from tenure.serve.roles import POLICY
 
-__all__ = ["Operation", "Row", "add_docs_routes", "operations", "render_docs"]
+__all__ = ["Operation", "Row", "add_docs_routes", "common_statuses", "operations", "render_docs"]
 
 Json = Mapping[str, Any]
 _HOST = re.compile(r"[A-Za-z0-9.\[\]:-]{1,255}")
@@ -151,12 +152,18 @@ def render_docs(document: Json, place: str) -> str:
     >>> page.startswith("<!doctype html>"), "<script" in page
     (True, False)
     """
+    shown = list(operations(document, place))
     groups: dict[str, list[Operation]] = {}
-    for operation in operations(document, place):
+    for operation in shown:
         groups.setdefault(operation.tag, []).append(operation)
-    schemas = {name: (schema.get("description", ""), fields(schema)) for name, schema in _schemas(document).items()}
+    schemas = {
+        name: (schema.get("description", ""), fields(schema), [_pretty(one) for one in schema.get("examples", ())])
+        for name, schema in document["components"]["schemas"].items()
+    }
     page = _environment().get_template("docs.html.j2")
-    return page.render(info=document["info"], place=place, groups=groups, schemas=schemas)
+    return page.render(
+        info=document["info"], place=place, groups=groups, refusals=common_statuses(shown), schemas=schemas
+    )
 
 
 def operations(document: Json, place: str) -> Iterator[Operation]:
@@ -170,6 +177,18 @@ def operations(document: Json, place: str) -> Iterator[Operation]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield _operation(place, method.upper(), path, operation)
+
+
+def common_statuses(shown: Iterable[Operation]) -> list[tuple[int, str]]:
+    """What several operations answer for the same reason, which is said once.
+
+    Examples
+    --------
+    >>> common_statuses([])
+    []
+    """
+    routes = Counter(said for operation in shown for said in operation.statuses)
+    return sorted(said for said, count in routes.items() if count > 1)
 
 
 def _operation(place: str, method: str, path: str, said: Json) -> Operation:
@@ -187,9 +206,13 @@ def _operation(place: str, method: str, path: str, said: Json) -> Operation:
         _name(body.get("schema", {})),
         _name(answered.get("schema", {})),
         _curl(place, method, path, said, body.get("example")),
-        None if example is None else json.dumps(example, indent=2, ensure_ascii=False),
+        None if example is None else _pretty(example),
         tuple(_statuses(said["responses"])),
     )
+
+
+def _pretty(example: Any) -> str:
+    return json.dumps(example, indent=2, ensure_ascii=False)
 
 
 def _statuses(responses: Json) -> Iterator[tuple[int, str]]:
@@ -232,11 +255,6 @@ def _curl(place: str, method: str, path: str, said: Json, body: Any) -> str:
         parts.append("-H 'Content-Type: application/json'")
         parts.append(f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
     return " \\\n  ".join(parts)
-
-
-def _schemas(document: Json) -> Mapping[str, Json]:
-    schemas: Mapping[str, Json] = document["components"]["schemas"]
-    return schemas
 
 
 def fields(schema: Json) -> list[Row]:

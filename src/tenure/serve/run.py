@@ -127,6 +127,7 @@ def serve(
         job = Job(app_factory, settings.drain_seconds, tls)
         crew = _Crew(job, settings.workers, listener, folder, told)
         running = Running(url_of(listener, tls=tls is not None), settings.workers)
+        _log.info("Starting.", extra={"address": running.url, "count": running.workers})
         crew.run(partial(_tell, running, ready))
 
 
