@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, timedelta
@@ -13,15 +14,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tenure.core.database import open_database
+from tenure.core.errors import StateError
 from tenure.core.time import Clock, fixed_clock, system_clock
 from tenure.serve.idempotency import LEASE, IdempotencyKeys
 from tenure.serve.intake import Intake
+from tenure.serve.taken import Taken
 from tenure.source.event_schema import EventSchema
 from tenure.source.log import EventLog
 from tenure.source.log_sqlite import SqliteLog, open_sqlite_log
 
-__all__ = ["NOW", "SCHEMAS", "Wrapped", "digest_of", "held", "opened", "paid", "payloads"]
+__all__ = ["NOW", "PATIENT", "SCHEMAS", "Wrapped", "again", "digest_of", "held", "opened", "paid", "payloads", "take"]
 
+PATIENT = 60.0  # seconds; a guard against hangs
 NOW = fixed_clock("2026-01-31T12:00:00Z")
 SCHEMAS = {"pay": EventSchema("pay", values=("amount",), needs_id=True), "visit": EventSchema("visit")}
 
@@ -41,6 +45,22 @@ def payloads(log: EventLog) -> list[bytes]:
     ends = log.bounds()
     batches = [batch for partition, (first, end) in ends.items() for batch in log.read(partition, first, end)]
     return sorted(payload for batch in batches for payload in batch.payloads)
+
+
+def take(intake: Intake, *items: Any, key: str | None = None, caller: str = "shop") -> Taken:
+    """What became of items that were posted."""
+    return intake.submit(items, caller=caller, key=key, digest=digest_of(items)).result()
+
+
+def again(intake: Intake, *items: Any, key: str) -> Taken:
+    """Try until it works, as a caller does who is told to."""
+    ends = time.monotonic() + PATIENT
+    while True:
+        try:
+            return take(intake, *items, key=key)
+        except StateError:
+            assert time.monotonic() < ends
+            time.sleep(0.05)
 
 
 class Wrapped:

@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier, Event, Thread
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -19,17 +18,11 @@ import sqlalchemy as sa
 from tenure.core.database import open_database
 from tenure.core.errors import StateError
 from tenure.serve.idempotency import Claim, IdempotencyKeys, KeyReusedError, UnderWayError, idempotency
-from tenure.serve.intake import Intake
 from tenure.serve.logs import JsonLines
 from tenure.serve.taken import Taken
-from tests.serve.intakes import Wrapped, digest_of, held, opened, paid, payloads
+from tests.serve.intakes import PATIENT, Wrapped, again, held, opened, paid, payloads, take
 
 SOON = 0.3  # seconds after which these tests give up waiting for what cannot come
-PATIENT = 60.0
-
-
-def take(intake: Intake, *items: Any, key: str | None = None, caller: str = "shop") -> Taken:
-    return intake.submit(items, caller=caller, key=key, digest=digest_of(items)).result()
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -366,17 +359,6 @@ def test_a_closed_intake_takes_nothing(tmp_path: Path) -> None:
             with pytest.raises(StateError, match="is stopping"):
                 take(intake, paid(1), key=key)
         assert payloads(log) == []
-
-
-def again(intake: Intake, *items: Any, key: str) -> Taken:
-    """Try until it works, as a caller does who is told to."""
-    ends = time.monotonic() + PATIENT
-    while True:
-        try:
-            return take(intake, *items, key=key)
-        except StateError:
-            assert time.monotonic() < ends
-            time.sleep(0.05)
 
 
 def kept_keys(engine: sa.Engine) -> list[str]:
