@@ -221,10 +221,13 @@ def test_a_locked_database_or_log_is_503_and_nothing_is_appended_twice(caller: C
     file = sa.create_engine(f"sqlite:///{module_shop.folder / '.tenure/stream/log.db'}")
     sa.event.listen(file, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with another_intake(caller, module_shop, 0.3) as (service, database), calling(service) as hasty:
+        told = {"database": "nothing was appended", "log": "each may be in it or not"}
         for locked, key in ((database, "database"), (file, "log")):
             with held(locked):
                 answer = post(hasty, order(), key=key)
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+                assert told[key] in answer.json()["detail"]
+                assert "idempotency key" in answer.json()["hint"]
             while (answer := post(hasty, order(), key=key)).status_code in {409, 503}:
                 assert answer.headers["retry-after"] == "1"
             assert answer.json()["accepted"] == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tenure.app.serve import TOLD, Launch, worker_app
+from tenure.app.stream import open_stream
 from tenure.core.errors import ConfigError
 from tests.cli.world import TABLE, customers, done, refused, write_project
 from tests.serve.project import Shop
@@ -76,6 +77,14 @@ def test_a_plain_table_has_no_stream(tmp_path: Path) -> None:
     done("train", "-c", config)
     refused("serve", "-c", config, "--with-stream", says=["no events to stream"])
     refused("serve", "-c", config, "--as-of", "2026-01-01", says=["no events to stream"])
+
+
+def test_an_archive_of_another_log(shop: Shop) -> None:
+    place = shop.place()
+    with open_stream(place) as (stream, _):
+        shutil.rmtree(stream.archive.folder, ignore_errors=True)
+        stream.archive.keep_for("another")
+    refused("serve", "-c", shop.config, "--with-stream", says=["another event log", "[stream] archive"])
 
 
 def test_a_worker_alone() -> None:

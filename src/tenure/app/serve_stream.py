@@ -19,17 +19,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from tenure.app.place import Place
 from tenure.app.scorer import moved
 from tenure.app.serve import Launch
-from tenure.app.stream import event_schemas, open_stream
+from tenure.app.stream import open_stream
 from tenure.app.stream_run import run_consumer
 from tenure.app.wanted import wanted_features
 from tenure.core.database import open_database
-from tenure.core.errors import TenureError
+from tenure.core.errors import StateError, TenureError
 from tenure.features.declare import FeatureSet
 from tenure.model.registry import Registry
 from tenure.serve.logs import logging_as_json
@@ -49,7 +49,7 @@ def folding(launch: Launch) -> Iterator[None]:
     Raises
     ------
     ConfigError
-        The project is a plain table.
+        The project is a plain table, or a part of its stream is set to something that waiting would not mend.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def folding(launch: Launch) -> Iterator[None]:
     tenure.core.errors.NotFoundError: There is no file no-such.toml.
     → Write one with `tenure init --events FILE`, or name yours with --config.
     """
-    event_schemas(launch.place())
+    _require_foldable(launch.place())
     over = threading.Event()
     keeper = threading.Thread(target=_keep, args=(launch, over), name="tenure-stream", daemon=True)
     keeper.start()
@@ -69,6 +69,12 @@ def folding(launch: Launch) -> Iterator[None]:
     finally:
         over.set()
         keeper.join()
+
+
+def _require_foldable(place: Place) -> None:
+    """Refuse what the child could only wait for in vain; what does not answer now is waited for."""
+    with suppress(StateError), open_stream(place) as (stream, _):
+        stream.archive.keep_for(stream.log.identity)
 
 
 def _keep(launch: Launch, over: threading.Event) -> None:

@@ -46,14 +46,20 @@ from tenure.source.event_schema import EventSchema
 from tenure.source.log import EventLog
 from tenure.source.record_files import Record
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "NotTakenError"]
 
 _LANES = 8
 _MOST_WAITING = 256
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 0.25
 _SWEEP_SECONDS = 60.0
-_AGAIN = "Try again; with an idempotency key, nothing is appended twice."
+_AGAIN = "Try again with the same idempotency key; events that have an id count once in any case."
 _log = logging.getLogger(__name__)
+
+
+class NotTakenError(StateError):
+    """Events were not taken, or may not have been; its words are for whoever posted them."""
+
+    code = "not_taken"
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ class Intake:
             By this or by the future: the key was used for another body.
         UnderWayError
             By the future: another process is still acting on the same key.
-        StateError
+        NotTakenError
             By this or by the future: the log or the database does not answer, or too many requests wait.
         """
         request = _Request(items, caller, key, digest)
@@ -194,7 +200,7 @@ class Intake:
 
     def _begin(self, request: _Request) -> Future[Taken]:
         if not self._room.acquire(blocking=False):
-            raise StateError(f"{_MOST_WAITING} requests already wait for the event log.", hint=_AGAIN)
+            raise NotTakenError(f"{_MOST_WAITING} requests already wait for the event log.", hint=_AGAIN)
         asked = _Asked(request, self._patience_seconds)
         asked.answer.add_done_callback(lambda _: self._room.release())
         self._go_on(asked)
@@ -204,7 +210,7 @@ class Intake:
         try:
             self._pool.submit(self._try, asked)
         except RuntimeError:  # closed
-            asked.answer.set_exception(StateError("The service is stopping and takes no more events.", hint=_AGAIN))
+            asked.answer.set_exception(NotTakenError("The service is stopping and takes no more events.", hint=_AGAIN))
 
     def _try(self, asked: _Asked) -> None:
         """Answer a request, or have it tried again where another process has the claim on its key."""
@@ -238,7 +244,7 @@ class Intake:
             return self._guards[1].call(claiming.run)
         except UnavailableError as error:
             claiming.give_up()
-            raise StateError(
+            raise NotTakenError(
                 "The service cannot look idempotency keys up now; nothing was appended.", hint=_AGAIN
             ) from error
 
@@ -253,7 +259,7 @@ class Intake:
             began = not appending.give_up()
             _log.warning("Posted events were not taken.", exc_info=error, extra=error.ids)
             what = "did not confirm the events; each may be in it or not" if began else "takes no events now"
-            raise StateError(f"The event log {what}.", hint=_AGAIN) from error
+            raise NotTakenError(f"The event log {what}.", hint=_AGAIN) from error
 
     def _judge(self, items: Sequence[Any]) -> Admitted:
         return admit([as_posted(item) for item in items], self._schemas, self._zone, to_micros(self._clock()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -19,8 +19,8 @@ from tenure.core.errors import InputError, NotFoundError
 from tenure.serve.direct import Described, add_route, json_response, refusal
 from tenure.serve.gate import admitted
 from tenure.serve.idempotency import UnderWayError
-from tenure.serve.intake import Intake
-from tenure.serve.problem import Failure
+from tenure.serve.intake import Intake, NotTakenError
+from tenure.serve.problem import Failure, of_error
 from tenure.serve.service import Service
 from tenure.serve.taken import Item, Taken
 from tenure.serve.typed import field_path, read_body
@@ -81,6 +81,8 @@ class EventRoutes:
             taken = await self._take(intake, events, request)
         except UnderWayError as error:
             return refusal(Failure(409, "Under way", error.message, error.hint, KEY, retry_after_seconds=1), request)
+        except NotTakenError as error:
+            return refusal(replace(of_error(error), detail=error.message, hint=error.hint), request)
         self.service.metrics.took_events(taken.accepted, taken.refused, replayed=taken.replayed)
         return _answer(taken, request)
 
