@@ -117,22 +117,12 @@ class FakeCache:
         self.kept.clear()
 
 
-class FakeStore:
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(name)
-
-    def marks(self) -> Mapping[int, Any]:
-        self.parts.used("marks", self.parts.world.store_answers)
-        return {}
-
-
 class FakeRows:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.store: Any = FakeStore(parts)
+
+    def probe(self) -> None:
+        self.parts.used("probe", self.parts.world.store_answers)
 
     def read(self, features: FeatureSet, customers: Sequence[str]) -> HybridRows:
         assert features is self.parts.model.features

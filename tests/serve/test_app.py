@@ -131,11 +131,15 @@ def test_every_example_is_of_its_schema(document: dict[str, Any]) -> None:
             if "example" in parameter:
                 jsonschema_rs.validator_for(parameter["schema"]).validate(parameter["example"])
                 seen += 1
-    for name, schema in document["components"]["schemas"].items():
-        for example in schema.get("examples", ()):
-            jsonschema_rs.validator_for(schema_at(document, {"$ref": f"#/components/schemas/{name}"})).validate(example)
-            seen += 1
-    assert seen > 13
+    assert seen > 10
+    shown = [
+        (name, example)
+        for name, schema in document["components"]["schemas"].items()
+        for example in schema.get("examples", ())
+    ]
+    for name, example in shown:
+        jsonschema_rs.validator_for(schema_at(document, {"$ref": f"#/components/schemas/{name}"})).validate(example)
+    assert {name for name, _ in shown} == {"ScoreRequest", "ScoresRequest", "EventsRequest"}
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_every_event_is_where_its_result_says(broker: KafkaBroker, tmp_path: Pat
 
 
 def test_what_a_silent_broker_takes_later_is_not_appended_again(broker: KafkaBroker, tmp_path: Path) -> None:
-    with opened(broker, tmp_path, 0.5) as (intake, log):
+    with opened(broker, tmp_path, 2.0) as (intake, log):
         with broker.paused(), pytest.raises(StateError, match="did not confirm the events"):
             take(intake, *ITEMS, key="k")
         taken = again(intake, *ITEMS, key="k")

@@ -5,19 +5,25 @@ A service looks after itself, and so does a plain scorer.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tenure import Project
+from tenure.app.scorer import ahead_of
 from tenure.app.scoring import score
 from tenure.app.serve import open_service
-from tenure.core.errors import StateError, UnavailableError
+from tenure.app.stream import bootstrap, open_stream
+from tenure.core.errors import ConfigError, StateError, UnavailableError
 from tenure.score.hybrid import HybridScorer
 from tenure.score.live import LiveModel
 from tenure.score.served import Ask, ServedScore
 from tenure.serve.service import Service
+from tests.redis_server import RedisServer
+from tests.redis_server import running as answering
 from tests.serve.project import AS_OF, SCORED, Shop
 from tests.serve.running import until
 from tests.serve.sealed import promote
@@ -73,6 +79,41 @@ def test_a_breaker_ends_with_the_model_behind_it(shop: Shop) -> None:
         promote(place, "v2")
         until(lambda: "xgboost" not in service.ready().dependencies)
         until(lambda: count(service, state) == 0)
+
+
+def test_a_store_that_is_away_at_the_start_is_used_once_it_answers(shop: Shop, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    own: dict[tuple[str, ...], Any] = {
+        ("serve", "refresh_seconds"): 0.02,
+        ("serve", "budget_seconds"): 5.0,
+        ("store", "online"): redis.url,
+    }
+    place = shop.place(own)
+
+    def live() -> ServedScore:
+        [found] = service.scorer.score([Ask(SCORED, "realtime")])
+        assert isinstance(found, ServedScore)
+        return found
+
+    with open_service(place, ahead=ahead_of(place, AS_OF)) as service, ExitStack() as stack:
+        assert service.ready().ready
+        assert "store" in live().degraded_because
+        assert live().source == "stale"
+        until(lambda: "store does not answer" in service.ready().reason)
+        stack.enter_context(answering(redis))
+        with open_stream(place) as (stream, features):
+            bootstrap(place, stream, features, AS_OF)
+        until(lambda: not live().degraded_because)
+        assert live().source == "realtime"
+        until(lambda: service.ready().reason == "")
+
+
+def test_a_store_that_is_none_is_refused_at_the_start(shop: Shop) -> None:
+    with (
+        pytest.raises(ConfigError, match="scheme 'carrier'"),
+        open_service(shop.place({("store", "online"): "carrier://pigeon"})),
+    ):
+        pass
 
 
 def test_a_log_that_failed_is_not_called_silent_for_ever(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_the_log_says_once_that_a_dependency_is_away_and_once_that_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     metrics = Metrics()
-    for state in ("closed", "open", "open", "half_open", "closed"):
+    for state in ("closed", "open", "open", "half_open", "open", "half_open", "closed"):
         metrics.turned("cache", state)
     told = [(one.message, vars(one)["dependency"]) for one in caplog.records]
     assert told == [("A dependency does not answer.", "cache"), ("A dependency answers again.", "cache")]

@@ -220,7 +220,7 @@ def test_a_locked_database_or_log_is_503_and_nothing_is_appended_twice(caller: C
     before = appended(module_shop)
     file = sa.create_engine(f"sqlite:///{module_shop.folder / '.tenure/stream/log.db'}")
     sa.event.listen(file, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    with another_intake(caller, module_shop, 0.3) as (service, database), calling(service) as hasty:
+    with another_intake(caller, module_shop, 1.0) as (service, database), calling(service) as hasty:
         told = {"database": "nothing was appended", "log": "each may be in it or not"}
         for locked, key in ((database, "database"), (file, "log")):
             with held(locked):

@@ -146,7 +146,8 @@ def test_a_service_that_is_stopped_while_it_starts_says_so(tmp_path: Path) -> No
     with beginning(tmp_path, spoiled="slow") as service:
         until(lambda: any(line["message"] == "It takes its time." for line in service.lines))
         assert service.stop() == 0
-        assert "Told to stop before it was ready." in [line["message"] for line in service.lines]
+        messages = [line["message"] for line in service.lines]
+        assert (messages[0], messages[-1]) == ("Starting.", "Told to stop before it was ready.")
 
 
 def test_who_is_told_to_stop_twice_still_answers_until_the_end(tmp_path: Path) -> None:

@@ -47,6 +47,47 @@ def test_a_key_that_is_written_twice_is_found_wherever_it_stands(features: dict[
         parse(ScoresRequest, f'{{"requests": [{{"customer_id": "a:b"}}, {body}]}}'.encode())
 
 
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ([], "`body` should be an object."),
+        ({"customer_id": 7}, "`customer_id` should be text."),
+        ({"customer_id": ""}, "`customer_id` is empty."),
+        ({"customer_id": "c" * 201}, "`customer_id` has more than 200 characters."),
+        ({"features": []}, "`features` should be an object."),
+        ({"customer_id": "c1", "explain": 1}, "`explain` should be true or false."),
+        ({"customer_id": "c1", "mode": "fast"}, "`mode` should be 'auto', 'batch' or 'realtime'."),
+        ({"customer_id": "c1", "explian": True}, "`explian` is not known here."),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(document: Any, says: str) -> None:
+    with pytest.raises(InputError) as parsed:
+        parse(ScoreRequest, json.dumps(document).encode())
+    with pytest.raises(InputError) as checked:
+        check(ScoreRequest, document)
+    assert parsed.value.message == checked.value.message == says
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({}, "`requests` is missing."),
+        ({"requests": {}}, "`requests` should be a list."),
+        ({"requests": []}, "`requests` is empty."),
+        ({"requests": [0] * 1_001}, "`requests` has 1,001 items, and at most 1,000 are taken."),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_said_in_plain_words(document: Any, says: str) -> None:
+    with pytest.raises(InputError) as parsed:
+        parse(ScoresRequest, json.dumps(document).encode())
+    assert parsed.value.message == says
+
+
+def test_what_is_wrong_with_a_query_is_said_in_plain_words() -> None:
+    with pytest.raises(InputError, match="`explain` should be true or false"):
+        read_query(ScoreQuery, asked(b"explain=perhaps"))
+
+
 EVENT = {"type": "order", "customer_id": "c1", "time": "2026-01-31T12:00:00Z", "page": "https://shop:80/a?b=c:d"}
 
 

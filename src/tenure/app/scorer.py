@@ -11,30 +11,34 @@ cache that others share, whoever asks about today would be answered about the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from threading import Lock
 
 from sqlalchemy.engine import Engine
 
 from tenure.app.champion import Champion
 from tenure.app.place import Place
-from tenure.app.stream import event_schemas
+from tenure.app.stream import event_schemas, open_store
 from tenure.app.watcher import Watcher
 from tenure.core.database import open_database
-from tenure.core.errors import ConfigError, HistoryError
+from tenure.core.errors import ConfigError, HistoryError, StateError
 from tenure.core.time import Clock, format_instant
+from tenure.features.declare import FeatureSet
 from tenure.score.cache import Cache, MemoryCache, NoCache
 from tenure.score.cache_redis import RedisCache
 from tenure.score.hybrid import HybridScorer
 from tenure.score.live import LiveModel
 from tenure.score.observe import Observer, silent_observer
 from tenure.score.precomputed import Precomputed
+from tenure.score.protocol import FreshRows
 from tenure.source.log import EventLog
 from tenure.source.logs import open_log
-from tenure.store.hybrid import OnlineRows
-from tenure.store.online import open_online
+from tenure.store.hybrid import HybridRows, OnlineRows
+from tenure.store.protocol import OnlineStore
 
 __all__ = ["OpenedScorer", "ahead_of", "looked_after", "moved", "open_cache", "open_scorer"]
 
@@ -53,15 +57,15 @@ class OpenedScorer:
         The project's database, for reading.
     log : EventLog or None
         The log that events go into; None where the project is a plain table.
-    rows : OnlineRows or None
-        Fresh features; None where the project is a plain table.
+    rows : FreshRows or None
+        Fresh features, once the online store answers; None where the project is a plain table.
     """
 
     scorer: HybridScorer
     champion: Champion
     database: Engine
     log: EventLog | None
-    rows: OnlineRows | None
+    rows: FreshRows | None
 
     def follow(self) -> LiveModel | None:
         """Answer with the version that the alias points at; gives its model where it is another one than before.
@@ -163,7 +167,9 @@ def open_scorer(
         if place.settings.events:
             log = open_log(place.settings.stream, place.root, clock=clock)
             opened.callback(log.close)
-            rows = _online_rows(place, log, clock, opened)
+            rows = _LateRows(partial(open_store, place, log), clock)
+            opened.callback(rows.close)
+            rows.try_opening()
         scorer = HybridScorer(
             champion.model,
             Precomputed(database, settings.entries),
@@ -176,16 +182,39 @@ def open_scorer(
         yield OpenedScorer(scorer, champion, database, log, rows)
 
 
-def _online_rows(place: Place, log: EventLog, clock: Clock, opened: ExitStack) -> OnlineRows:
-    store = open_online(
-        place.settings.store.online,
-        place.root,
-        project=place.settings.project.name,
-        partitions=log.partitions,
-        partitioner=place.settings.stream.partitioner,
-    )
-    opened.callback(store.close)
-    return OnlineRows(store, clock)
+class _LateRows:
+    """Rows of an online store that need not answer yet: the first question that reaches it opens it."""
+
+    def __init__(self, open_store: Callable[[], OnlineStore], clock: Clock) -> None:
+        self._open_store, self._clock, self._opening = open_store, clock, Lock()
+        self._rows: OnlineRows | None = None
+
+    def probe(self) -> None:
+        """As `OnlineRows.probe`."""
+        self._opened().probe()
+
+    def read(self, features: FeatureSet, customers: Sequence[str]) -> HybridRows:
+        """As `OnlineRows.read`."""
+        return self._opened().read(features, customers)
+
+    def try_opening(self) -> None:
+        """Open the store if it answers; refuse now what is set wrongly."""
+        with suppress(StateError):
+            self._opened()
+
+    def close(self) -> None:
+        """Close the store, if it was opened."""
+        with self._opening:
+            if self._rows is not None:
+                self._rows.store.close()
+
+    def _opened(self) -> OnlineRows:
+        if self._rows is not None:
+            return self._rows
+        with self._opening:
+            if self._rows is None:
+                self._rows = OnlineRows(self._open_store(), self._clock)
+            return self._rows
 
 
 def open_cache(place: Place, *, alone: bool = False) -> Cache:

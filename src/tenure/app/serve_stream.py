@@ -50,6 +50,10 @@ def folding(launch: Launch) -> Iterator[None]:
     ------
     ConfigError
         The project is a plain table, or a part of its stream is set to something that waiting would not mend.
+    NotFoundError
+        The topic of the log is missing, or the version needs events that the settings no longer name.
+    MissingExtraError
+        A package for the log or the store is not installed.
 
     Examples
     --------
@@ -72,9 +76,9 @@ def folding(launch: Launch) -> Iterator[None]:
 
 
 def _require_foldable(place: Place) -> None:
-    """Refuse what the child could only wait for in vain; what does not answer now is waited for."""
+    """Refuse what the child could only wait for in vain; a store that does not answer now is waited for."""
     with suppress(StateError), open_stream(place) as (stream, _):
-        stream.archive.keep_for(stream.log.identity)
+        stream.archive.refuse_other(stream.log.identity)
 
 
 def _keep(launch: Launch, over: threading.Event) -> None:

@@ -8,7 +8,7 @@ is folded is what is served.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,14 +25,17 @@ from tenure.core.time import from_micros, parse_timezone
 from tenure.features.declare import FeatureSet, declare, splits
 from tenure.features.series import Layout
 from tenure.features.snapshot import everyone
+from tenure.model.registry import Registry
 from tenure.source.event_schema import EventSchema
 from tenure.source.history import History
+from tenure.source.log import EventLog
 from tenure.source.logs import open_log
 from tenure.store.archive import Archive
 from tenure.store.consumer import COUNTS, Consumer, Progressed, caught_up, fits
 from tenure.store.folding import Rules
 from tenure.store.hybrid import pack_rows
 from tenure.store.online import open_online
+from tenure.store.protocol import OnlineStore
 from tenure.store.restore import begin, origins
 from tenure.store.stream import Stream
 from tenure.store.verify import Parity, sample_customers, verify
@@ -121,7 +124,11 @@ def stream_features(place: Place, progress: Progress = silent) -> FeatureSet:
     ArtifactError
         The version's manifest is absent or another one.
     """
-    served = wanted_features(place, place.registry())
+    database = place.database()
+    try:
+        served = wanted_features(place, Registry(database, place.workspace / "versions", place.clock))
+    finally:
+        database.dispose()
     if served is not None:
         return served
     if not splits(place.settings.features) and place.settings.customers is None:
@@ -154,37 +161,47 @@ def open_stream(place: Place, progress: Progress = silent) -> Iterator[tuple[Str
     """
     schemas = event_schemas(place)
     features = stream_features(place, progress)
-    settings, zone = place.settings, parse_timezone(place.settings.project.timezone)
-    log = open_log(settings.stream, place.root, clock=place.clock)
-    try:
-        partitioner = settings.stream.partitioner
-        store = open_online(
-            settings.store.online,
-            place.root,
-            project=settings.project.name,
-            partitions=log.partitions,
-            partitioner=partitioner,
+    settings, zone = place.settings.stream, parse_timezone(place.settings.project.timezone)
+    with ExitStack() as opened:
+        log = open_log(settings, place.root, clock=place.clock)
+        opened.callback(log.close)
+        store = open_store(place, log)
+        opened.callback(store.close)
+        database = place.database()
+        opened.callback(database.dispose)
+        stream = Stream(
+            settings,
+            Rules(Layout.of(features), schemas, zone, log.partitions, settings.partitioner),
+            log,
+            store,
+            Archive(place.root / settings.archive, schemas, place.clock),
+            database,
+            lambda: _history(place, progress),
+            place.engine,
+            place.clock,
+            progress,
         )
-        try:
-            yield (
-                Stream(
-                    settings.stream,
-                    Rules(Layout.of(features), schemas, zone, log.partitions, partitioner),
-                    log,
-                    store,
-                    Archive(place.root / settings.stream.archive, schemas, place.clock),
-                    place.database(),
-                    lambda: _history(place, progress),
-                    place.engine,
-                    place.clock,
-                    progress,
-                ),
-                features,
-            )
-        finally:
-            store.close()
-    finally:
-        log.close()
+        yield stream, features
+
+
+def open_store(place: Place, log: EventLog) -> OnlineStore:
+    """Open a project's online store, for the customers of its log.
+
+    Raises
+    ------
+    ConfigError
+        `[store] online` is not understood.
+    UnreachableError
+        The store does not answer.
+    """
+    settings = place.settings
+    return open_online(
+        settings.store.online,
+        place.root,
+        project=settings.project.name,
+        partitions=log.partitions,
+        partitioner=settings.stream.partitioner,
+    )
 
 
 def _history(place: Place, progress: Progress) -> History:

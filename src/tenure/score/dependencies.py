@@ -101,7 +101,7 @@ class Dependencies:
 
     def store_answers(self) -> bool:
         """Whether the online store answers; True where there is none."""
-        return self.rows is None or self._answers("store", self.rows.store.marks)
+        return self.rows is None or self._answers("store", self.rows.probe)
 
     def cache_answers(self) -> bool:
         """Whether the cache answers."""

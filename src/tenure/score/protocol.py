@@ -18,7 +18,6 @@ from tenure.features.declare import FeatureSet
 from tenure.score.served import Ask, Cause, ServedScore
 from tenure.score.table import StoredScore
 from tenure.store.hybrid import HybridRows
-from tenure.store.protocol import OnlineStore
 
 __all__ = ["MISSING", "FreshRows", "Missing", "PrecomputedScores", "Scoring"]
 
@@ -48,9 +47,8 @@ class PrecomputedScores(Protocol):
 class FreshRows(Protocol):
     """Features as of now. Every method may be called from any thread."""
 
-    @property
-    def store(self) -> OnlineStore:
-        """Where they are read."""
+    def probe(self) -> None:
+        """Ask for something small; raises `StateError` where there is no answer."""
 
     def read(self, features: FeatureSet, customers: Sequence[str]) -> HybridRows:
         """Whole rows of customers, in the order asked for."""

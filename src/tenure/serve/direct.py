@@ -259,7 +259,7 @@ _REFUSALS = {
     400: "No HTTP, or a body that is no JSON or nests too deeply",
     401: "No key, or one that is not known",
     403: "The key's roles do not allow this",
-    404: "The customer is not known; or the project is a plain table, which takes no events",
+    404: "The customer is not known; or the project is a plain table, which has no events and no states",
     408: "The request did not come within 30 seconds",
     409: "Another request with the same idempotency key is being answered",
     413: "The body is over 1 MB",

@@ -52,7 +52,7 @@ _LANES = 8
 _MOST_WAITING = 256
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 0.25
 _SWEEP_SECONDS = 60.0
-_AGAIN = "Try again with the same idempotency key; events that have an id count once in any case."
+_AGAIN = "Try again, with the same idempotency key if there was one; events that have an id count once in any case."
 _log = logging.getLogger(__name__)
 
 
@@ -200,7 +200,9 @@ class Intake:
 
     def _begin(self, request: _Request) -> Future[Taken]:
         if not self._room.acquire(blocking=False):
-            raise NotTakenError(f"{_MOST_WAITING} requests already wait for the event log.", hint=_AGAIN)
+            raise NotTakenError(
+                f"{_MOST_WAITING} requests already wait for the event log; nothing was appended.", hint=_AGAIN
+            )
         asked = _Asked(request, self._patience_seconds)
         asked.answer.add_done_callback(lambda _: self._room.release())
         self._go_on(asked)
@@ -210,7 +212,7 @@ class Intake:
         try:
             self._pool.submit(self._try, asked)
         except RuntimeError:  # closed
-            asked.answer.set_exception(NotTakenError("The service is stopping and takes no more events.", hint=_AGAIN))
+            asked.answer.set_exception(NotTakenError("The service is stopping; nothing was appended.", hint=_AGAIN))
 
     def _try(self, asked: _Asked) -> None:
         """Answer a request, or have it tried again where another process has the claim on its key."""
@@ -258,7 +260,11 @@ class Intake:
         except UnavailableError as error:
             began = not appending.give_up()
             _log.warning("Posted events were not taken.", exc_info=error, extra=error.ids)
-            what = "did not confirm the events; each may be in it or not" if began else "takes no events now"
+            what = (
+                "did not confirm the events; each may be in it or not"
+                if began
+                else "takes no events now; nothing was appended"
+            )
             raise NotTakenError(f"The event log {what}.", hint=_AGAIN) from error
 
     def _judge(self, items: Sequence[Any]) -> Admitted:

@@ -153,9 +153,10 @@ class Metrics:
         self._breakers.set((name,), STATES[state])
         if before is not None or state != "closed":
             self._turns.add((name, state))
-            if state != "half_open":
-                words = "A dependency answers again." if state == "closed" else "A dependency does not answer."
-                _log.warning(words, extra={"dependency": name})
+            if state == "closed":
+                _log.warning("A dependency answers again.", extra={"dependency": name})
+            elif before in {None, "closed"}:  # between half open and open it turns every second while nothing answers
+                _log.warning("A dependency does not answer.", extra={"dependency": name})
 
     # Told by the watcher.
 

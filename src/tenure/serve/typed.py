@@ -43,12 +43,14 @@ _WORDS = {
     "too_short": "is empty",
     "string_too_long": "has more than {max_length:,} characters",
     "string_too_short": "is empty",
+    "string_type": "should be text",
     "list_type": "should be a list",
     "dict_type": "should be an object",
+    "model_type": "should be an object",
     "bool_type": "should be true or false",
     "bool_parsing": "should be true or false",
 }
-"""What pydantic says in the words of its own trade."""
+"""What is said in place of pydantic's own words, by the type of its error."""
 _MANY = 100  # so many things that are wrong are listed in a millisecond
 
 

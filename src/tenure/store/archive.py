@@ -240,6 +240,10 @@ class Archive:
     def _marker(self, partition: int) -> Path:
         return self.folder / POSITIONS / str(partition)
 
+    @property
+    def _owner(self) -> Path:
+        return self.folder / POSITIONS / "log"
+
     def position(self, partition: int) -> int | None:
         """The offset before which everything is archived; None where nothing ever was.
 
@@ -266,17 +270,45 @@ class Archive:
         ------
         ConfigError
             The folder holds records of another log.
+        StateError
+            The folder cannot be written.
         """
-        owner = self.folder / POSITIONS / "log"
-        if not owner.exists():
-            with atomic_path(owner) as path:
-                path.write_text(log, encoding="utf-8")
-        elif owner.read_text(encoding="utf-8") != log:
+        if self.refuse_other(log) is None:
+            try:
+                with atomic_path(self._owner) as path:
+                    path.write_text(log, encoding="utf-8")
+            except OSError as error:
+                raise StateError(
+                    f"The archive {self.folder} cannot be written: {error}.",
+                    hint="Make room and check who may write there.",
+                ) from error
+
+    def refuse_other(self, log: str) -> str | None:
+        """Refuse a folder with records of another log; gives whose records it holds, None where it holds none.
+
+        Raises
+        ------
+        ConfigError
+            The folder holds records of another log.
+        StateError
+            Whose they are cannot be read.
+        """
+        try:
+            owner = self._owner.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise StateError(
+                f"Whose records the archive holds cannot be read from {self._owner}: {error}.",
+                hint="Check who may read there.",
+            ) from error
+        if owner != log:
             raise ConfigError(
                 f"The archive {self.folder} holds records of another event log than the one that is set.",
                 hint="Set [stream] archive to a new folder, or bring the old log back.",
                 folder=str(self.folder),
             )
+        return owner
 
     def drop(self, partition: int) -> None:
         """Remove everything of a partition, its position first.

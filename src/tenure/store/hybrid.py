@@ -95,6 +95,10 @@ class OnlineRows:
         self.store, self.clock = store, clock
         self._plans: tuple[Plan, ...] = ()
 
+    def probe(self) -> None:
+        """Ask the store for something small; raises `StateError` where there is no answer."""
+        self.store.marks()
+
     def read(self, features: FeatureSet, customers: Sequence[str]) -> HybridRows:
         """Read whole rows of customers, in one round trip.
 
