@@ -9,8 +9,10 @@ import multiprocessing
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -38,6 +40,27 @@ def send(members: list[ForkServerProcess], how: signal.Signals) -> None:
     for member in members:
         assert member.pid is not None
         os.kill(member.pid, how)
+
+
+def stop(members: list[ForkServerProcess], folder: Path) -> None:
+    """Stop members outside of any write: whoever sleeps inside one keeps everybody out of a SQLite file."""
+    send(members, signal.SIGSTOP)
+    while not all(is_free(file) for file in (folder / ".tenure").glob("*.db")):
+        send(members, signal.SIGCONT)
+        time.sleep(0.02)
+        send(members, signal.SIGSTOP)
+
+
+def is_free(file: Path) -> bool:
+    """Whether somebody can write to a SQLite file within a moment."""
+    time.sleep(0.05)  # a signal needs one, too
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=2.0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 def owned(stream: Stream) -> dict[int, int]:
@@ -76,7 +99,7 @@ def test_members_that_were_given_up_write_nothing(tmp_path: Path) -> None:
                     wait_until(lambda: len(owned(stream)) == MEMBERS)
                     time.sleep(luck.uniform(0.0, 3.0))
                     stopped = luck.sample(members, MEMBERS - 1)
-                    send(stopped, signal.SIGSTOP)
+                    stop(stopped, tmp_path)
                     before = owned(stream)
                     stream.log.append(appended.draw(2_000))
                     wait_until(partial(are_folded_on, stream, before))
