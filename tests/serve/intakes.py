@@ -89,10 +89,12 @@ def opened(
     wall_clock: Clock = system_clock,
     lease: timedelta = LEASE,
     patience_seconds: float = 30.0,
-    wrap: Callable[[SqliteLog], Any] = lambda log: log,
+    wrap: Callable[[Any], Any] = lambda log: log,
+    log: EventLog | None = None,
 ) -> Iterator[tuple[Intake, EventLog]]:
-    """An intake as a process of its own would open it, and its log."""
-    log, engine = open_sqlite_log(folder / "log.db", 2, clock=NOW), open_database(url, root=folder)
+    """An intake as a process of its own would open it, and its log; an embedded one where none is given."""
+    engine = open_database(url, root=folder)
+    log = log or open_sqlite_log(folder / "log.db", 2, clock=NOW)
     keys = IdempotencyKeys(engine, wall_clock, lease)
     intake = Intake(wrap(log), SCHEMAS, UTC, keys, NOW, patience_seconds=patience_seconds)
     try:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC
 from pathlib import Path
 
 import pytest
 
-from tenure.core.database import open_database
 from tenure.core.errors import StateError
-from tenure.serve.idempotency import IdempotencyKeys
-from tenure.serve.intake import Intake
-from tenure.source.log import EventLog
 from tests.kafka_broker import KafkaBroker, started_broker
-from tests.serve.intakes import NOW, PATIENT, SCHEMAS, again, paid, payloads, take
+from tests.serve.intakes import PATIENT, again, opened, paid, payloads, take
 
 ITEMS = [paid(1), paid(2, time="soon"), paid(3), {"type": "visit", "customer_id": "c1", "time": "2026-01-31"}]
 
@@ -27,20 +21,8 @@ def broker() -> Iterator[KafkaBroker]:
         yield running
 
 
-@contextmanager
-def opened(broker: KafkaBroker, folder: Path, patience_seconds: float) -> Iterator[tuple[Intake, EventLog]]:
-    log, engine = broker.log(2), open_database("sqlite:///tenure.db", root=folder)
-    intake = Intake(log, SCHEMAS, UTC, IdempotencyKeys(engine), NOW, patience_seconds=patience_seconds)
-    try:
-        yield intake, log
-    finally:
-        intake.close()
-        log.close()
-        engine.dispose()
-
-
 def test_every_event_is_where_its_result_says(broker: KafkaBroker, tmp_path: Path) -> None:
-    with opened(broker, tmp_path, PATIENT) as (intake, log):
+    with opened(tmp_path, log=broker.log(2), patience_seconds=PATIENT) as (intake, log):
         first = take(intake, *ITEMS, key="k")
         assert (first.accepted, first.refused, first.results[1].field) == (3, 1, "time")
         for item, result in zip(ITEMS, first.results, strict=True):
@@ -52,7 +34,7 @@ def test_every_event_is_where_its_result_says(broker: KafkaBroker, tmp_path: Pat
 
 
 def test_what_a_silent_broker_takes_later_is_not_appended_again(broker: KafkaBroker, tmp_path: Path) -> None:
-    with opened(broker, tmp_path, 2.0) as (intake, log):
+    with opened(tmp_path, log=broker.log(2), patience_seconds=2.0) as (intake, log):
         with broker.paused(), pytest.raises(StateError, match="did not confirm the events"):
             take(intake, *ITEMS, key="k")
         taken = again(intake, *ITEMS, key="k")

@@ -220,11 +220,14 @@ class Archive:
                 self._write(partition, buffer, end)
             self._move(partition, end)
         except OSError as error:
-            raise StateError(
-                f"The archive {self.folder} cannot be written: {error}.",
-                hint="Make room and check who may write there. Nothing is lost: the events are still in the log.",
-            ) from error
+            raise self._unwritable(error) from error
         self._buffers.pop(partition, None)
+
+    def _unwritable(self, error: OSError) -> StateError:
+        return StateError(
+            f"The archive {self.folder} cannot be written: {error}.",
+            hint="Make room and check who may write there. Nothing is lost: the events are still in the log.",
+        )
 
     def _write(self, partition: int, buffer: _Buffer, end: int) -> None:
         for name, tables in buffer.tables.items():
@@ -278,10 +281,7 @@ class Archive:
                 with atomic_path(self._owner) as path:
                     path.write_text(log, encoding="utf-8")
             except OSError as error:
-                raise StateError(
-                    f"The archive {self.folder} cannot be written: {error}.",
-                    hint="Make room and check who may write there.",
-                ) from error
+                raise self._unwritable(error) from error
 
     def refuse_other(self, log: str) -> str | None:
         """Refuse a folder with records of another log; gives whose records it holds, None where it holds none.
