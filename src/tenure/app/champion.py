@@ -20,7 +20,7 @@ from tenure.app.wanted import wanted
 from tenure.core.errors import TenureError
 from tenure.core.guard import State, nobody
 from tenure.model.artifact import LoadedVersion, load_version
-from tenure.model.registry import Registry, Version
+from tenure.model.registry import Version
 from tenure.score.live import LiveModel
 
 __all__ = ["Champion"]
@@ -71,7 +71,7 @@ class Champion:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place, self._told, self._monotonic = place, told, monotonic
-        self._registry = Registry(database, place.workspace / "versions", place.clock)
+        self._registry = place.registry(database)
         self._refusal: TenureError | None = None
         self._refused, self._again_at = ("", ""), 0.0
         version, alias = wanted(self._place, self._registry)

@@ -129,9 +129,9 @@ class Place:
         """The project's relational database."""
         return open_database(self.settings.project.database, root=self.root)
 
-    def registry(self) -> Registry:
-        """The project's versions and aliases."""
-        return Registry(self.database(), self.workspace / "versions", self.clock)
+    def registry(self, database: Engine | None = None) -> Registry:
+        """The project's versions and aliases; in a database that is open already where one is given."""
+        return Registry(self.database() if database is None else database, self.workspace / "versions", self.clock)
 
     def now(self) -> datetime:
         """The clock's time."""

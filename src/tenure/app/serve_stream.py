@@ -127,7 +127,7 @@ def _fold_until(launch: Launch, over: threading.Event, is_over: Callable[[], boo
 def _fold_features(place: Place, is_over: Callable[[], bool]) -> None:
     """Fold the features of the version that serves, until another one is to serve that has others."""
     database = open_database(place.settings.project.database, root=place.root, reading=True)
-    registry = Registry(database, place.workspace / "versions", place.clock)
+    registry = place.registry(database)
     due = time.monotonic() + LOOK_SECONDS
 
     def is_done() -> bool:

@@ -25,7 +25,6 @@ from tenure.core.time import from_micros, parse_timezone
 from tenure.features.declare import FeatureSet, declare, splits
 from tenure.features.series import Layout
 from tenure.features.snapshot import everyone
-from tenure.model.registry import Registry
 from tenure.source.event_schema import EventSchema
 from tenure.source.history import History
 from tenure.source.log import EventLog
@@ -126,7 +125,7 @@ def stream_features(place: Place, progress: Progress = silent) -> FeatureSet:
     """
     database = place.database()
     try:
-        served = wanted_features(place, Registry(database, place.workspace / "versions", place.clock))
+        served = wanted_features(place, place.registry(database))
     finally:
         database.dispose()
     if served is not None:
